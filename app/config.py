@@ -1,0 +1,197 @@
+"""Settings: one frozen object, read once from the environment, which refuses what is missing or unsafe."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from app.secrecy import KEY_BYTES, KeyRing, from_text
+
+#: OWASP's and ASVS's minimum for Argon2id; the service refuses to start below it.
+ARGON2_FLOOR_KIB, ARGON2_FLOOR_TIME = 19_456, 2
+
+KEY_FILES = ("pepper", "personal", "sealing", "session", "hashing")
+
+
+class UnsafeSettings(Exception):
+    """A setting is missing or unsafe; the message says which, and what to do."""
+
+
+@dataclass(frozen=True)
+class Argon2Cost:
+    """Memory in KiB, passes, lanes; `concurrency` hashes at once in a process, `queue` more may wait."""
+
+    memory_kib: int = ARGON2_FLOOR_KIB
+    time_cost: int = ARGON2_FLOOR_TIME
+    parallelism: int = 1
+    concurrency: int = 2
+    queue: int = 64
+
+
+@dataclass(frozen=True)
+class Smtp:
+    """Where letters go. `security` is `starttls`, `tls`, or `none` (to loopback only)."""
+
+    host: str
+    port: int
+    security: str
+    sender: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The secret keys outside the database. The pepper file is read again when it changes (see issuance/code_hash.py)."""
+
+    pepper_file: Path
+    personal: KeyRing
+    sealing: KeyRing
+    session: KeyRing
+    hashing: KeyRing
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator decides about one process. Times in the unit that the name ends in."""
+
+    database_url: str = field(repr=False)
+    public_url: str
+    keys: Keys
+    smtp: Smtp
+    argon2: Argon2Cost = Argon2Cost()
+    link_valid_days: int = 90
+    log_level: str = "INFO"
+    database_pool_size: int = 10
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the service is for this machine only: a demo or a test."""
+        return is_loopback(urlsplit(self.public_url).hostname or "")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Reads the environment. Raises UnsafeSettings with advice for whatever is missing or unsafe."""
+        return cls(
+            database_url=_required(environ, "DATABASE_URL", "the URL of the service's role in PostgreSQL"),
+            public_url=_origin(_required(environ, "PUBLIC_URL", "the origin that holders and stores reach")),
+            keys=read_keys(Path(_required(environ, "KEYS_DIR", "the folder of key files; make it by `scrip keys init`"))),
+            smtp=_smtp(environ),
+            argon2=_argon2(environ),
+            link_valid_days=_whole(environ, "LINK_VALID_DAYS", 90, least=1),
+            log_level=_one_of(environ, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+            database_pool_size=_whole(environ, "DATABASE_POOL_SIZE", 10, least=2),
+        )
+
+
+def read_keys(folder: Path) -> Keys:
+    """The key files of a folder, each 0400. Raises UnsafeSettings when one is missing, readable by others or malformed."""
+    read_key_lines(folder / "pepper.keys")
+    rings = {name: KeyRing(read_key_lines(folder / f"{name}.keys")) for name in KEY_FILES if name != "pepper"}
+    return Keys(pepper_file=folder / "pepper.keys", **rings)
+
+
+def read_key_lines(path: Path) -> dict[int, bytes]:
+    """`version:secret` lines, a secret being 32 bytes (a pepper: 64, pepper and salt) in URL-safe base64."""
+    length = KEY_BYTES * (2 if path.name.startswith("pepper") else 1)
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise UnsafeSettings(f"{path} can be read by others: chmod 400 it")
+        lines = path.read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        raise UnsafeSettings(f"{path} is missing: `scrip keys init` makes it (never for a database that has cards)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnsafeSettings(f"{path} cannot be read: {error}") from None
+    try:
+        versions = {int(version): from_text(secret) for version, _, secret in (line.partition(":") for line in lines)}
+    except ValueError:
+        raise UnsafeSettings(f"{path} must hold lines of version:secret, as `scrip keys init` writes them") from None
+    if not versions or any(len(secret) != length or not 0 < version < 256 for version, secret in versions.items()):
+        raise UnsafeSettings(f"{path} must hold versions from 1 to 255 with secrets of {length} bytes")
+    return versions
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address stays on this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+_current: Settings | None = None
+
+
+def use(chosen: Settings) -> None:
+    """Makes these the settings of the process."""
+    global _current
+    _current = chosen
+
+
+def settings() -> Settings:
+    """The settings of the process; `use` comes first."""
+    if _current is None:
+        raise RuntimeError("no settings yet: call app.config.use first")
+    return _current
+
+
+def _required(environ: Mapping[str, str], name: str, meaning: str) -> str:
+    if value := environ.get(name, "").strip():
+        return value
+    raise UnsafeSettings(f"{name} is not set: {meaning}")
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) < least:
+        raise UnsafeSettings(f"{name} must be a whole number of at least {least}, not {text!r}")
+    return int(text)
+
+
+def _one_of(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """The first choice is the default."""
+    value = environ.get(name) or choices[0]
+    if value not in choices:
+        raise UnsafeSettings(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+        raise UnsafeSettings(f"PUBLIC_URL must be an origin such as https://cards.example, not {url!r}")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise UnsafeSettings("PUBLIC_URL must be https: codes and access tokens would travel in clear")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _smtp(environ: Mapping[str, str]) -> Smtp:
+    host = _required(environ, "SMTP_HOST", "the server that takes letters")
+    security = _one_of(environ, "SMTP_TLS", ("starttls", "tls", "none"))
+    if security == "none" and not is_loopback(host):
+        raise UnsafeSettings("SMTP_TLS=none is for loopback only: claim links would travel in clear")
+    password_file = environ.get("SMTP_PASSWORD_FILE")
+    try:
+        password = Path(password_file).read_text().strip() if password_file else None
+    except OSError as error:
+        raise UnsafeSettings(f"SMTP_PASSWORD_FILE cannot be read: {error}") from None
+    return Smtp(
+        host=host,
+        port=_whole(environ, "SMTP_PORT", 587, least=1),
+        security=security,
+        sender=_required(environ, "MAIL_FROM", "the address that letters come from"),
+        user=environ.get("SMTP_USER") or None,
+        password=password,
+    )
+
+
+def _argon2(environ: Mapping[str, str]) -> Argon2Cost:
+    return Argon2Cost(
+        memory_kib=_whole(environ, "ARGON2_MEMORY_KIB", ARGON2_FLOOR_KIB, least=ARGON2_FLOOR_KIB),
+        time_cost=_whole(environ, "ARGON2_TIME_COST", ARGON2_FLOOR_TIME, least=ARGON2_FLOOR_TIME),
+        parallelism=_whole(environ, "ARGON2_PARALLELISM", 1, least=1),
+        concurrency=_whole(environ, "ARGON2_CONCURRENCY", 2, least=1),
+    )

@@ -1,0 +1,1 @@
+"""Plumbing to PostgreSQL: connections, transactions, migrations, the embedded server."""

@@ -1,0 +1,22 @@
+"""The declarative base of every room's tables, and the column types that they share."""
+
+from datetime import datetime
+from typing import Annotated
+
+from sqlalchemy import BigInteger, DateTime, MetaData, Text
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+#: An identifier: compared byte by byte, whatever the database's collation.
+Id = Annotated[str, mapped_column(Text(collation="C"))]
+#: An amount in minor units.
+Minor = Annotated[int, mapped_column(BigInteger)]
+#: A time with its zone.
+At = Annotated[datetime, mapped_column(DateTime(timezone=True))]
+#: Plain text.
+Words = Annotated[str, mapped_column(Text)]
+
+
+class Base(DeclarativeBase):
+    """Tables are just tables: columns and constraints, no business methods, no session."""
+
+    metadata = MetaData()

@@ -1,0 +1,33 @@
+"""The process's connections to PostgreSQL."""
+
+import os
+from functools import lru_cache
+
+from sqlalchemy import Engine, create_engine
+
+from app.config import settings
+
+#: What every connection of the service promises, so that nobody waits for ever on anybody.
+SESSION_OPTIONS = (
+    "-c lock_timeout=2000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=5000 "
+    "-c synchronous_commit=on -c timezone=UTC"
+)
+POOL_WAIT_S = 3
+
+
+def engine() -> Engine:
+    """The engine of this process; a forked worker gets its own."""
+    return engine_for(settings().database_url, settings().database_pool_size, os.getpid())
+
+
+@lru_cache(maxsize=4)
+def engine_for(url: str, pool_size: int, _pid: int) -> Engine:
+    """A pool for one URL. Connections are tested before use, so that a restarted database costs nobody an error."""
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_S,
+        pool_pre_ping=True,
+        connect_args={"options": SESSION_OPTIONS, "connect_timeout": 3, "application_name": "scrip"},
+    )

@@ -1,0 +1,129 @@
+"""The same request twice: the first answer is kept, and given again."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, delete, literal_column, select, update
+from sqlalchemy.dialects.postgresql import JSONB, BYTEA, insert
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.dml import Insert, Update
+
+from app import secrecy
+from app.db.base import At, Base, Id, Words
+from app.errors import ReferenceReused
+
+T = TypeVar("T")
+KEPT_FOR = timedelta(days=90)
+
+
+class RequestRow(Base):
+    """A request that was carried out, by the party that made it and the reference that the party gave it."""
+
+    __tablename__ = "request"
+
+    party_id: Mapped[Id] = mapped_column(primary_key=True)
+    reference: Mapped[Id] = mapped_column(primary_key=True)
+    operation: Mapped[Words]
+    target_id: Mapped[Id]
+    content_hmac: Mapped[bytes] = mapped_column(BYTEA)
+    answer: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    created_at: Mapped[At]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reference:
+    """Who asks for what under which key. The content's HMAC leaves out whatever is secret.
+
+    `party_id` is the issuer or store, not its OAuth client: clients are replaced while requests are retried.
+    """
+
+    party_id: str
+    key: str
+    operation: str
+    target_id: str
+    content_hmac: bytes
+
+
+def claim_request(reference: Reference) -> Insert:
+    """The first write of a verb. A twin waits here for the other; RETURNING gives a row to the first one only."""
+    return (
+        insert(RequestRow)
+        .values(
+            party_id=reference.party_id,
+            reference=reference.key,
+            operation=reference.operation,
+            target_id=reference.target_id,
+            content_hmac=reference.content_hmac,
+            created_at=literal_column("clock_timestamp()"),
+        )
+        .on_conflict_do_nothing()
+        .returning(literal_column("1").label("claimed"))
+    )
+
+
+def is_first(db: Connection, reference: Reference) -> bool:
+    """Claims the request in a statement of its own, for verbs that are not hot."""
+    return db.execute(claim_request(reference)).first() is not None
+
+
+def keep_answer(reference: Reference, answer: object) -> Update:
+    """Keeps a verb's answer, a frozen dataclass of identifiers, amounts, times and booleans, for its repeat."""
+    if not dataclasses.is_dataclass(answer) or isinstance(answer, type):
+        raise TypeError("an answer is a dataclass")
+    return (
+        update(RequestRow)
+        .where(RequestRow.party_id == reference.party_id, RequestRow.reference == reference.key)
+        .values(answer=_dumped(answer))
+    )
+
+
+def answer_again(db: Connection, reference: Reference, kind: type[T]) -> T | None:
+    """The kept answer to this request as a `kind` with `replayed` set, or None when it is new.
+
+    Raises ReferenceReused when the same key came with another operation, target or content.
+    """
+    row = db.execute(
+        select(RequestRow.operation, RequestRow.target_id, RequestRow.content_hmac, RequestRow.answer).where(
+            RequestRow.party_id == reference.party_id, RequestRow.reference == reference.key
+        )
+    ).first()
+    if row is None:
+        return None
+    is_the_same = secrecy.same(row.content_hmac, reference.content_hmac)
+    if (row.operation, row.target_id) != (reference.operation, reference.target_id) or not is_the_same:
+        raise ReferenceReused()
+    if row.answer is None:
+        raise RuntimeError("a request was committed without its answer")
+    return typing.cast(T, _loaded(kind, {**row.answer, "replayed": True}))
+
+
+def forget_old_requests(db: Connection, now: datetime) -> None:
+    """Drops requests that nobody repeats any more."""
+    db.execute(delete(RequestRow).where(RequestRow.created_at < now - KEPT_FOR))
+
+
+def _dumped(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kept = (field for field in dataclasses.fields(value) if not field.metadata.get("secret"))
+        return {field.name: _dumped(getattr(value, field.name)) for field in kept}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value
+
+
+def _loaded(kind: Any, value: Any) -> Any:
+    if isinstance(kind, types.UnionType):
+        kind = next(option for option in kind.__args__ if option is not types.NoneType)
+    if value is None:
+        return None
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        content: Mapping[str, Any] = value
+        return kind(**{name: _loaded(hints[name], item) for name, item in content.items()})  # type: ignore[operator]
+    if kind is datetime:
+        return datetime.fromisoformat(value)
+    return value

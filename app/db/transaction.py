@@ -1,0 +1,48 @@
+"""The only place where a transaction is committed or rolled back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import errors as postgres
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.db.engine import engine
+from app.errors import Busy
+
+#: Somebody else was faster, or the database is away for a moment: nothing was done, and trying again is right.
+PASSING = (
+    postgres.LockNotAvailable,
+    postgres.DeadlockDetected,
+    postgres.QueryCanceled,
+    postgres.SerializationFailure,
+    postgres.AdminShutdown,
+    postgres.CrashShutdown,
+    postgres.CannotConnectNow,
+    postgres.TooManyConnections,
+    postgres.IdleInTransactionSessionTimeout,
+)
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """One transaction: commits at the end, rolls back when anything is raised.
+
+    Raises Busy when a lock, a statement or a connection was not to be had in time, or the connection broke. A broken
+    connection may have committed: the caller's reference tells (see db/request.py).
+    """
+    try:
+        with engine().begin() as db:
+            yield db
+    except PoolTimeout as error:
+        raise Busy from error
+    except DBAPIError as error:
+        if error.connection_invalidated or isinstance(error.orig, PASSING) or _no_connection(error):
+            raise Busy from error
+        raise
+
+
+def _no_connection(error: DBAPIError) -> bool:
+    """psycopg gives a bare OperationalError without SQLSTATE when it cannot reach the server."""
+    return isinstance(error.orig, postgres.OperationalError) and error.orig.sqlstate is None

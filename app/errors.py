@@ -1,0 +1,221 @@
+"""Every refusal of the service, in the order of the money's path. HTTP statuses stand in `app/web/problems.py`.
+
+A refusal is a no that belongs to the domain. Its docstring is the title that callers see; `detail` says what happened
+this time, `facts` carry what is safe to show and useful to a program. Everything else that is raised is a bug.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+
+class Refusal(Exception):
+    """The request was refused."""
+
+    slug = "refused"
+
+    def __init__(self, detail: str | None = None, **facts: object) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.facts: Mapping[str, object] = facts
+
+    @property
+    def title(self) -> str:
+        return (type(self).__doc__ or "").strip().splitlines()[0]
+
+
+# ── who is calling ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class InvalidAccessToken(Refusal):
+    """The access token is missing, expired or not one of ours."""
+
+    slug = "invalid-access-token"
+
+
+class InsufficientScope(Refusal):
+    """The access token lacks the scope that this call needs."""
+
+    slug = "insufficient-scope"
+
+
+# ── the shape of a request ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class MalformedJson(Refusal):
+    """The body is not JSON."""
+
+    slug = "malformed-json"
+
+
+class IdempotencyKeyMissing(Refusal):
+    """The header Idempotency-Key is missing."""
+
+    slug = "idempotency-key-missing"
+
+
+class IdempotencyKeyInvalid(Refusal):
+    """The header Idempotency-Key must be 1 to 255 visible ASCII characters."""
+
+    slug = "idempotency-key-invalid"
+
+
+class ReferenceReused(Refusal):
+    """This Idempotency-Key came before with another request."""
+
+    slug = "reference-reused"
+
+
+class InvalidRequest(Refusal):
+    """The request is not valid."""
+
+    slug = "invalid-request"
+
+    def __init__(self, detail: str, *, pointer: str) -> None:
+        """`pointer` is a JSON pointer (RFC 6901) to the field that is wrong."""
+        super().__init__(detail, errors=[{"pointer": pointer, "detail": detail}])
+
+
+class NotFound(Refusal):
+    """There is no such thing, or it is not yours."""
+
+    slug = "not-found"
+
+
+# ── issue ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CurrencyMismatch(Refusal):
+    """The amount is in another currency than the card."""
+
+    slug = "currency-mismatch"
+
+
+class AmountOutsideProgramme(Refusal):
+    """The amount is outside the limits of the programme."""
+
+    slug = "amount-outside-programme"
+
+
+# ── claim ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class LinkNotAccepted(Refusal):
+    """This claim link is not valid."""
+
+    slug = "link-not-accepted"
+
+
+class LinkOpened(Refusal):
+    """This claim link has been opened already."""
+
+    slug = "link-opened"
+
+
+class LinkSuperseded(Refusal):
+    """A newer claim link has taken the place of this one."""
+
+    slug = "link-superseded"
+
+
+class LinkLapsed(Refusal):
+    """This claim link has lapsed."""
+
+    slug = "link-lapsed"
+
+
+# ── reissue ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CardHeld(Refusal):
+    """A store holds this card."""
+
+    slug = "card-held"
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(
+            "A store holds this card for an order; its hold ends at the latest at the time in held_until.",
+            held_until=until,
+        )
+
+
+class CardClosed(Refusal):
+    """This card has nothing left to give: it is spent or lapsed."""
+
+    slug = "card-closed"
+
+
+class AddressFixed(Refusal):
+    """The address can be corrected only until the claim link is opened."""
+
+    slug = "address-fixed"
+
+
+# ── exchange ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CodeMistyped(Refusal):
+    """The code has a typing mistake: its check character does not fit."""
+
+    slug = "code-mistyped"
+
+
+class CodeNotAccepted(Refusal):
+    """The code is not accepted."""
+
+    slug = "code-not-accepted"
+
+
+# ── confirm, settle, void, extend, refund ───────────────────────────────────────────────────────────────────────────
+
+
+class PaymentClosed(Refusal):
+    """The payment is no longer held."""
+
+    slug = "payment-closed"
+
+
+class PaymentUnconfirmed(Refusal):
+    """Only a confirmed payment can be extended."""
+
+    slug = "payment-unconfirmed"
+
+
+class OrderSuperseded(Refusal):
+    """The payment stands for another order."""
+
+    slug = "order-superseded"
+
+
+class AmountOverHold(Refusal):
+    """The amount is more than the payment still holds."""
+
+    slug = "amount-over-hold"
+
+
+class AmountOverSettled(Refusal):
+    """The amount is more than was settled and not yet refunded."""
+
+    slug = "amount-over-settled"
+
+
+# ── later, please ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TryLater(Refusal):
+    """Too many tries; wait before the next."""
+
+    slug = "try-later"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = max(1, retry_after_s)
+
+
+class Busy(Refusal):
+    """The service is busy; nothing was done, try again shortly."""
+
+    slug = "busy"
+
+    def __init__(self, detail: str | None = None, *, retry_after_s: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s

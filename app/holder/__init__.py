@@ -1,0 +1,1 @@
+"""The card holder's pages."""

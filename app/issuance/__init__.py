@@ -1,0 +1,1 @@
+"""Issue, claim, reissue: money becomes a card, and a card becomes a code."""

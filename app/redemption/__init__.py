@@ -1,0 +1,1 @@
+"""Exchange, settle, void, refund: a code becomes a payment, and a payment becomes money owed."""

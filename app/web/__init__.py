@@ -1,0 +1,1 @@
+"""Plumbing to HTTP: problems, request context, logs, headers."""
