@@ -1,0 +1,85 @@
+"""Tables: OAuth clients, the hashes of their secrets, and the keys that sign what we say."""
+
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base import At, Base, Id, Words
+
+
+class Client(Base):
+    """A machine that may ask for access tokens on behalf of one issuer or one store, in that party's mode."""
+
+    __tablename__ = "client"
+    __table_args__ = (
+        CheckConstraint("name <> ''", name="client_name_filled"),
+        CheckConstraint("mode IN ('live', 'test')", name="client_mode_known"),
+        CheckConstraint("num_nonnulls(issuer_id, store_id) = 1", name="client_of_one_party"),
+        CheckConstraint(
+            "cardinality(scopes) > 0 AND scopes <@ CASE WHEN issuer_id IS NULL "
+            "THEN ARRAY['exchange', 'settle', 'refund', 'bill'] ELSE ARRAY['issue'] END",
+            name="client_scopes_of_party",
+        ),
+        ForeignKeyConstraint(["issuer_id", "mode"], ["issuer.id", "issuer.mode"]),
+        ForeignKeyConstraint(["store_id", "mode"], ["store.id", "store.mode"]),
+        Index("client_by_issuer", "issuer_id", "id", postgresql_where=text("issuer_id IS NOT NULL")),
+        Index("client_by_store", "store_id", "id", postgresql_where=text("store_id IS NOT NULL")),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    name: Mapped[Words]
+    mode: Mapped[Words]
+    issuer_id: Mapped[Id | None]
+    store_id: Mapped[Id | None]
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    disabled_at: Mapped[At | None]
+    created_at: Mapped[At]
+
+
+class ClientSecret(Base):
+    """The SHA-256 of a client's secret. `slot` lets the database itself see to it that at most two are live."""
+
+    __tablename__ = "client_secret"
+    __table_args__ = (
+        UniqueConstraint("secret_hash"),
+        CheckConstraint("octet_length(secret_hash) = 32", name="client_secret_hash_sha256"),
+        CheckConstraint("slot IN (1, 2)", name="client_secret_slot_known"),
+        ForeignKeyConstraint(["client_id"], ["client.id"]),
+        Index("client_secret_two_live", "client_id", "slot", unique=True, postgresql_where=text("retired_at IS NULL")),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    client_id: Mapped[Id]
+    slot: Mapped[int] = mapped_column(SmallInteger)
+    secret_hash: Mapped[bytes] = mapped_column(BYTEA)
+    created_at: Mapped[At]
+    last_used_at: Mapped[At | None]
+    retired_at: Mapped[At | None]
+
+
+class SigningKey(Base):
+    """A key of ours: `next` is published, `active` signs, `retiring` only verifies, `retired` does nothing."""
+
+    __tablename__ = "signing_key"
+    __table_args__ = (
+        CheckConstraint("purpose IN ('access', 'balance')", name="signing_key_purpose_known"),
+        CheckConstraint("state IN ('next', 'active', 'retiring', 'retired')", name="signing_key_state_known"),
+        CheckConstraint("(activated_at IS NULL) = (state = 'next')", name="signing_key_activated"),
+        CheckConstraint("(retires_at IS NOT NULL) = (state IN ('retiring', 'retired'))", name="signing_key_retires"),
+        CheckConstraint("(retired_at IS NOT NULL) = (state = 'retired')", name="signing_key_retired"),
+        CheckConstraint("(private_sealed IS NULL) = (state = 'retired')", name="signing_key_private_erased"),
+        Index("signing_key_one_next", "purpose", unique=True, postgresql_where=text("state = 'next'")),
+        Index("signing_key_one_active", "purpose", unique=True, postgresql_where=text("state = 'active'")),
+    )
+
+    kid: Mapped[Id] = mapped_column(primary_key=True)
+    purpose: Mapped[Words]
+    state: Mapped[Words]
+    public_jwk: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    private_sealed: Mapped[bytes | None] = mapped_column(BYTEA)
+    created_at: Mapped[At]
+    activated_at: Mapped[At | None]
+    retires_at: Mapped[At | None]
+    retired_at: Mapped[At | None]
