@@ -1,0 +1,31 @@
+-- Letters: what we send to people. A row holds neither address nor claim key: both are found when the letter is sent.
+-- The service role needs SELECT, INSERT, and UPDATE (state, tries, due_at, sent_at, last_error); no DELETE.
+
+CREATE TABLE letter (
+    id          text COLLATE "C" NOT NULL CONSTRAINT letter_pkey PRIMARY KEY,
+    kind        text NOT NULL,
+    card_id     text COLLATE "C" NOT NULL CONSTRAINT letter_card_id_fkey REFERENCES card (id),
+    link_id     text COLLATE "C" CONSTRAINT letter_link_id_fkey REFERENCES claim_link (id),
+    facts       jsonb NOT NULL,
+    state       text NOT NULL,
+    tries       integer NOT NULL,
+    due_at      timestamptz NOT NULL,
+    created_at  timestamptz NOT NULL,
+    sent_at     timestamptz,
+    last_error  text,
+    CONSTRAINT letter_kind_known CHECK (kind IN ('claim', 'reissue', 'new_link', 'hold_expired', 'receipt', 'refund')),
+    CONSTRAINT letter_state_known CHECK (state IN ('queued', 'sent', 'failed', 'dropped')),
+    CONSTRAINT letter_facts_object CHECK (jsonb_typeof(facts) = 'object'),
+    CONSTRAINT letter_tries_counted CHECK (tries >= 0),
+    CONSTRAINT letter_sent_at_told CHECK ((state = 'sent') = (sent_at IS NOT NULL)),
+    CONSTRAINT letter_error_short CHECK (length(last_error) <= 200)
+);
+
+CREATE INDEX letter_due ON letter (due_at) WHERE state = 'queued';
+CREATE INDEX letter_link ON letter (link_id) WHERE link_id IS NOT NULL;
+
+COMMENT ON TABLE letter IS 'A letter to a holder: queued in the transaction that wants it told, sent by the worker. Not append-only: its state moves on.';
+COMMENT ON COLUMN letter.facts IS 'What this letter tells (which store, how much): never an address, a name, a claim key or a code.';
+COMMENT ON COLUMN letter.due_at IS 'When to try next. Moved on before every try, so that a killed worker leaves the letter to the next one.';
+COMMENT ON COLUMN letter.tries IS 'Tries that were begun, except those that never reached the mail server.';
+COMMENT ON COLUMN letter.last_error IS 'Why the last try failed: SMTP numbers or the name of an error, never the server''s words, which may repeat the address.';
