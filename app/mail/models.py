@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, PrimaryKeyConstraint, Text, text
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, ForeignKeyConstraint, Index, PrimaryKeyConstraint, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,9 +18,7 @@ class Letter(Base):
     id: Mapped[Id]
     kind: Mapped[Words]
     card_id: Mapped[Id] = mapped_column(ForeignKey("card.id", name="letter_card_id_fkey"))
-    link_id: Mapped[str | None] = mapped_column(
-        Text(collation="C"), ForeignKey("claim_link.id", name="letter_link_id_fkey")
-    )
+    link_id: Mapped[str | None] = mapped_column(Text(collation="C"))
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
     state: Mapped[Words]
     tries: Mapped[int]
@@ -31,6 +29,9 @@ class Letter(Base):
 
     __table_args__ = (
         PrimaryKeyConstraint("id", name="letter_pkey"),
+        ForeignKeyConstraint(
+            ["card_id", "link_id"], ["claim_link.card_id", "claim_link.id"], name="letter_card_id_link_id_fkey"
+        ),
         CheckConstraint(
             "kind IN ('claim', 'reissue', 'new_link', 'hold_expired', 'receipt', 'refund')", name="letter_kind_known"
         ),
