@@ -1,4 +1,4 @@
-"""Child processes that die with their parent, and how a later start recognises and ends what a killed one left behind."""
+"""Child processes that die with their parent, and how a later start recognises what a killed one left behind."""
 
 import ctypes
 import fcntl

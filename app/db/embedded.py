@@ -137,7 +137,7 @@ class EmbeddedPostgres:
             refuse_unreachable(self.folder, installed.account)
 
     def _make_cluster(self, installed: Install) -> None:
-        """Makes the cluster aside and moves it to its place when it is whole, so that an interrupted start leaves none."""
+        """Makes the cluster aside and moves it to its place when it is whole: an interrupted start leaves none."""
         for unfinished in self.folder.glob("new-*"):
             shutil.rmtree(unfinished)
         aside = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))

@@ -60,7 +60,7 @@ def refuse_unreachable(folder: Path, account: Account) -> None:
     if not can_traverse(folder, account):
         barrier = next(step for step in (*reversed(folder.parents), folder) if not can_traverse(step, account))
         raise EmbeddedError(
-            f"PostgreSQL does not run as root, and the account {account.name} that it runs as cannot traverse {barrier}.\n"
+            f"PostgreSQL does not run as root, and its account {account.name} cannot traverse {barrier}.\n"
             f"Choose a folder that it can reach, such as --data /var/lib/scrip/demo, or start as an ordinary user."
         )
 
@@ -79,7 +79,7 @@ def _wheel_root() -> Path:
 
 
 def _copy_for_others(root: Path) -> Path:
-    """Copies the binaries to /var/lib/scrip/pg-VERSION, once for each build; returns the folder that stands for `root`."""
+    """Copies the binaries to /var/lib/scrip/pg-VERSION-BUILD, once; returns the folder that stands for `root`."""
     server = root / WHEEL / "pginstall18" / "bin" / "postgres"
     with server.open("rb") as file:
         build = hashlib.file_digest(file, "sha256").hexdigest()[:12]

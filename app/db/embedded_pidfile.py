@@ -1,6 +1,5 @@
 """The pid file of an embedded server: whether the server is ready, and whether a killed start left one behind."""
 
-import os
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +35,7 @@ def _serves(pid: int, data: Path) -> bool:
 def _works_in(pid: int, data: Path) -> bool:
     """Whether a process is a part of PostgreSQL over this folder that outlived its head."""
     try:
-        return name_of(pid) == "postgres" and os.readlink(f"/proc/{pid}/cwd") == str(data.resolve())
+        return name_of(pid) == "postgres" and Path(f"/proc/{pid}/cwd").readlink() == data.resolve()
     except OSError:
         return False
 
