@@ -1,0 +1,1 @@
+"""The demo: everything that Scrip needs, on one machine, with one command."""
