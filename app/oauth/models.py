@@ -66,7 +66,10 @@ class SigningKey(Base):
     __table_args__ = (
         CheckConstraint("purpose IN ('access', 'balance')", name="signing_key_purpose_known"),
         CheckConstraint("state IN ('next', 'active', 'retiring', 'retired')", name="signing_key_state_known"),
-        CheckConstraint("(activated_at IS NULL) = (state = 'next')", name="signing_key_activated"),
+        CheckConstraint(
+            "CASE state WHEN 'next' THEN activated_at IS NULL WHEN 'retired' THEN true ELSE activated_at IS NOT NULL END",
+            name="signing_key_activated",
+        ),
         CheckConstraint("(retires_at IS NOT NULL) = (state IN ('retiring', 'retired'))", name="signing_key_retires"),
         CheckConstraint("(retired_at IS NOT NULL) = (state = 'retired')", name="signing_key_retired"),
         CheckConstraint("(private_sealed IS NULL) = (state = 'retired')", name="signing_key_private_erased"),

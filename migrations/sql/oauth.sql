@@ -54,7 +54,7 @@ CREATE TABLE signing_key (
     CONSTRAINT signing_key_pkey PRIMARY KEY (kid),
     CONSTRAINT signing_key_purpose_known CHECK (purpose IN ('access', 'balance')),
     CONSTRAINT signing_key_state_known CHECK (state IN ('next', 'active', 'retiring', 'retired')),
-    CONSTRAINT signing_key_activated CHECK ((activated_at IS NULL) = (state = 'next')),
+    CONSTRAINT signing_key_activated CHECK (CASE state WHEN 'next' THEN activated_at IS NULL WHEN 'retired' THEN true ELSE activated_at IS NOT NULL END),
     CONSTRAINT signing_key_retires CHECK ((retires_at IS NOT NULL) = (state IN ('retiring', 'retired'))),
     CONSTRAINT signing_key_retired CHECK ((retired_at IS NOT NULL) = (state = 'retired')),
     CONSTRAINT signing_key_private_erased CHECK ((private_sealed IS NULL) = (state = 'retired'))
