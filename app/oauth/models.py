@@ -67,7 +67,8 @@ class SigningKey(Base):
         CheckConstraint("purpose IN ('access', 'balance')", name="signing_key_purpose_known"),
         CheckConstraint("state IN ('next', 'active', 'retiring', 'retired')", name="signing_key_state_known"),
         CheckConstraint(
-            "CASE state WHEN 'next' THEN activated_at IS NULL WHEN 'retired' THEN true ELSE activated_at IS NOT NULL END",
+            "CASE state WHEN 'next' THEN activated_at IS NULL WHEN 'retired' THEN true "
+            "ELSE activated_at IS NOT NULL END",
             name="signing_key_activated",
         ),
         CheckConstraint("(retires_at IS NOT NULL) = (state IN ('retiring', 'retired'))", name="signing_key_retires"),

@@ -9,12 +9,12 @@ PARTY_SCOPES = {
 ALL_SCOPES = tuple(scope for scopes in PARTY_SCOPES.values() for scope in scopes)
 
 ACCESS_TOKEN_TTL_S = 300
-#: Scopes that give money away: a stolen access token that holds one is worth little for long.
+#: Scopes that give money away: an access token that holds one is worth stealing, so it dies sooner.
 SHORT_SCOPES = frozenset({"refund"})
 SHORT_TTL_S = 120
 
 
-def ttl_of(scopes: Collection[str]) -> int:
+def ttl_s(scopes: Collection[str]) -> int:
     """The lifetime, in seconds, of an access token with these scopes: that of its most dangerous one."""
     return SHORT_TTL_S if SHORT_SCOPES.intersection(scopes) else ACCESS_TOKEN_TTL_S
 
@@ -25,5 +25,15 @@ def foreign_scopes(scopes: Collection[str], *, party_kind: str) -> list[str]:
 
 
 def in_order(scopes: Collection[str]) -> tuple[str, ...]:
-    """The scopes without repeats, in the order in which this module names them."""
+    """The known ones of `scopes` without repeats, in the order in which this module names them."""
     return tuple(scope for scope in ALL_SCOPES if scope in scopes)
+
+
+def granted_scopes(asked: str | None, *, held: Collection[str]) -> tuple[str, ...] | None:
+    """The scopes for a request that asked for `asked` (RFC 6749, section 3.3), by a client that holds `held`.
+
+    None asked for means all that are held. Returns None, a refusal, when anything asked for is not held: a client that
+    is given less than it asked for finds out when money is already under way.
+    """
+    wanted = tuple(held) if asked is None else tuple(asked.split(" "))
+    return in_order(wanted) if set(wanted) <= set(held) else None

@@ -1,0 +1,144 @@
+"""Access tokens (RFC 9068): what we say in one, and what one must say to be believed."""
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+
+from app.config import settings
+from app.errors import InvalidAccessToken
+from app.ids import new_id
+from app.oauth import keys
+from app.oauth.clients import Client
+from app.oauth.key_ring import ALGORITHM
+from app.oauth.scopes import ACCESS_TOKEN_TTL_S, ttl_s
+
+TYP = "at+jwt"
+#: RFC 9068, section 4, lets a sender write the media type in full.
+TYPS = frozenset({TYP, f"application/{TYP}"})
+#: So far in the future may `iat` lie: the machine that signed has a clock of its own. `exp` is never stretched.
+SKEW_S = 15
+MAX_LENGTH = 4096
+
+PartyKind = Literal["issuer", "store"]
+Mode = Literal["live", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling: a client, and the issuer or store on whose behalf and in whose mode it acts."""
+
+    client_id: str
+    party_id: str
+    party_kind: PartyKind
+    mode: Mode
+    scopes: frozenset[str]
+
+
+def make_access_token(client: Client, scopes: Collection[str]) -> tuple[str, int]:
+    """An access token with these scopes, and its lifetime in seconds. It says all that a call needs to know.
+
+    `aud` is the service itself, so that one which leaked from another service of the same issuer is worth nothing here.
+    Raises Busy.
+    """
+    issued_at, lifetime_s = int(time.time()), ttl_s(scopes)
+    claims = {
+        "iss": settings().public_url,
+        "aud": settings().public_url,
+        "sub": client.client_id,
+        "client_id": client.client_id,
+        "scope": " ".join(scopes),
+        "jti": new_id("at"),
+        "iat": issued_at,
+        "exp": issued_at + lifetime_s,
+        "party": client.party_id,
+        "party_kind": client.party_kind,
+        "mode": client.mode,
+    }
+    return keys.sign("access", claims, typ=TYP), lifetime_s
+
+
+def read_access_token(text: str) -> Caller:
+    """The caller that an access token vouches for, without a look at the database. Raises InvalidAccessToken, Busy.
+
+    The answer does not say what is wrong with it, expiry apart: an honest client asks for another in any case.
+    """
+    claims = _verified_claims(text)
+    _check_sender(claims)
+    _check_origin(claims)
+    _check_times(claims, now_s=int(time.time()))
+    return _caller(claims)
+
+
+def _verified_claims(text: str) -> Mapping[str, Any]:
+    """Only what we write ourselves is in the header, so `jku`, `jwk`, `crit` and the like are refused unread."""
+    if len(text) > MAX_LENGTH:
+        raise InvalidAccessToken()
+    try:
+        header = jws.extract_compact(text.encode("ascii")).headers()
+        _check_header(header)
+        if (key := keys.public_key(header["kid"])) is None:
+            raise InvalidAccessToken()
+        claims: Mapping[str, Any] = jwt.decode(text, key, algorithms=[ALGORITHM]).claims
+        return claims
+    except (JoseError, ValueError, RecursionError) as error:
+        raise InvalidAccessToken() from error
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    """A balance token has another `typ`, and a key of its own; a token without `typ` could be anything."""
+    plain = all(isinstance(value, str) for value in header.values())
+    if not plain or set(header) != {"alg", "kid", "typ"} or header["alg"] != ALGORITHM:
+        raise InvalidAccessToken()
+    if header["typ"].lower() not in TYPS:
+        raise InvalidAccessToken()
+
+
+def _check_sender(claims: Mapping[str, Any]) -> None:
+    """A token bound to its sender's key (RFC 7800) is worse than none when nobody checks the binding."""
+    if "cnf" in claims:
+        raise InvalidAccessToken("This access token is bound to a key, which is not supported here.")
+
+
+def _check_origin(claims: Mapping[str, Any]) -> None:
+    ours = settings().public_url
+    if claims.get("iss") != ours or claims.get("aud") not in (ours, [ours]):
+        raise InvalidAccessToken()
+
+
+def _check_times(claims: Mapping[str, Any], *, now_s: int) -> None:
+    """A token that claims to live longer than any of ours is not one of ours, whoever signed it."""
+    issued_at, expires_at = _seconds(claims, "iat"), _seconds(claims, "exp")
+    not_before = _seconds(claims, "nbf") if "nbf" in claims else issued_at
+    if max(issued_at, not_before) > now_s + SKEW_S or expires_at - issued_at > ACCESS_TOKEN_TTL_S:
+        raise InvalidAccessToken()
+    if expires_at <= now_s:
+        raise InvalidAccessToken("The access token has expired.")
+
+
+def _seconds(claims: Mapping[str, Any], name: str) -> int:
+    """A time in whole seconds, as we write it: true, "soon", NaN and a time that is missing are none."""
+    value = claims.get(name)
+    if type(value) is not int:
+        raise InvalidAccessToken()
+    return value
+
+
+def _caller(claims: Mapping[str, Any]) -> Caller:
+    names = ("sub", "client_id", "scope", "jti", "party", "party_kind", "mode")
+    if not all(isinstance(claims.get(name), str) and claims[name] for name in names):
+        raise InvalidAccessToken()
+    if claims["sub"] != claims["client_id"]:
+        raise InvalidAccessToken()
+    if claims["party_kind"] not in ("issuer", "store") or claims["mode"] not in ("live", "test"):
+        raise InvalidAccessToken()
+    return Caller(
+        client_id=claims["client_id"],
+        party_id=claims["party"],
+        party_kind=claims["party_kind"],
+        mode=claims["mode"],
+        scopes=frozenset(claims["scope"].split(" ")),
+    )

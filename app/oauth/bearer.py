@@ -1,0 +1,64 @@
+"""Access tokens at our own API (RFC 6750): who is calling, and may they."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from flask import g, request
+
+from app.errors import InsufficientScope, InvalidAccessToken
+from app.oauth.access_token import Caller, read_access_token
+from app.oauth.scopes import ALL_SCOPES
+from app.web.context import Acting, acting
+
+__all__ = ["Caller", "caller", "requires"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Lets a view be called with an access token that has any one of these scopes; `caller` then says whose it is.
+
+    From here on the client acts, for the events and the logs. The view raises InvalidAccessToken, InsufficientScope
+    (its fact `scope` names what would do), Busy. The decorated view carries `required_scopes`.
+    """
+    if not scopes or not set(scopes) <= set(ALL_SCOPES):
+        raise ValueError(f"unknown scopes: {scopes}")
+
+    def decorate(view: Callable[P, T]) -> Callable[P, T]:
+        @wraps(view)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            g.caller = _authorise(scopes)
+            acting.set(Acting(actor=g.caller.client_id, request_id=acting.get().request_id))
+            return view(*args, **kwargs)
+
+        checked.required_scopes = scopes  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+def caller() -> Caller:
+    """Who is calling the view, which `requires` a scope; without it this is a bug."""
+    found: Caller | None = g.get("caller")
+    if found is None:
+        raise RuntimeError("this view does not require an access token")
+    return found
+
+
+def _authorise(scopes: tuple[str, ...]) -> Caller:
+    found = read_access_token(_presented())
+    if not found.scopes.intersection(scopes):
+        raise InsufficientScope(scope=" ".join(scopes))
+    return found
+
+
+def _presented() -> str:
+    """The access token in the Authorization header: RFC 6750's other two places end up in logs and histories."""
+    if "access_token" in request.args:
+        raise InvalidAccessToken("An access token belongs into the Authorization header, never into a URL.")
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not text:
+        raise InvalidAccessToken("The access token is missing: send Authorization: Bearer and the token.")
+    return text.strip(" ")

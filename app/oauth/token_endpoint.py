@@ -1,0 +1,150 @@
+"""The token endpoint (RFC 6749, section 3.2): a client's credentials become an access token."""
+
+import logging
+from urllib.parse import parse_qsl
+
+from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.oauth2.rfc6749 import (
+    ClientCredentialsGrant,
+    InvalidRequestError,
+    InvalidScopeError,
+    OAuth2Error,
+    OAuth2Request,
+)
+from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+from flask import Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from app.config import settings
+from app.errors import Busy
+from app.oauth.access_token import make_access_token
+from app.oauth.client_authentication import METHOD, identify_client
+from app.oauth.clients import Client
+from app.oauth.scopes import granted_scopes
+
+PATH = "/oauth/token"
+GRANT_TYPE = "client_credentials"
+FORM = "application/x-www-form-urlencoded"
+MAX_BODY_BYTES = 8192
+MAX_PARAMETERS = 32
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+def answer_token_request() -> Response:
+    """The answer to the request at hand: 200 with an access token, or an error as in RFC 6749, section 5.2."""
+    try:
+        answer: Response = _server.create_token_response()
+    except OAuth2Error as error:
+        answer = _server.handle_error_response(None, error)
+    except Busy as error:
+        answer = jsonify(error="temporarily_unavailable", error_description=error.detail)
+        answer.status_code = 503
+        answer.headers.update({**NO_STORE, "Retry-After": str(error.retry_after_s)})
+    return answer
+
+
+class _Request(OAuth2Request):  # type: ignore[misc]
+    """A token request whose parameters come from the body alone, each of them once."""
+
+    def __init__(self, parameters: dict[str, str]) -> None:
+        # Our own address, not what the Host header or a proxy says.
+        super().__init__("POST", settings().public_url + PATH, headers=request.headers)
+        self.payload = BasicOAuth2Payload(parameters)
+
+    @property
+    def form(self) -> dict[str, str]:
+        parameters: dict[str, str] = self.payload.data
+        return parameters
+
+
+class _RequestingClient:
+    """A client as Authlib wants to see it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type == GRANT_TYPE
+
+
+class _Grant(ClientCredentialsGrant):  # type: ignore[misc]
+    TOKEN_ENDPOINT_AUTH_METHODS = (METHOD,)
+
+
+class _Server(AuthorizationServer):  # type: ignore[misc]
+    """Authlib's server, which picks the grant and words the answers; requests, clients and tokens are ours to judge."""
+
+    def create_oauth2_request(self, _request: object) -> _Request:
+        return _Request(_parameters())
+
+    def authenticate_client(self, asked: _Request, methods: object, endpoint: str = "token") -> _RequestingClient:
+        parameters = asked.form
+        client = identify_client(asked.headers.get("Authorization"), parameters, named=parameters.get("client_id"))
+        return _RequestingClient(client)
+
+    def save_token(self, token: object, asked: object) -> None:
+        """Access tokens are stored nowhere."""
+
+
+def _generate(*, client: _RequestingClient, scope: str | None, **_unused: object) -> dict[str, object]:
+    """What RFC 6749, section 5.1, wants of a success. Authlib's own generators lend tokens for ten days."""
+    scopes = granted_scopes(scope, held=client.client.scopes)
+    if scopes is None:
+        raise InvalidScopeError("The client does not hold all of the scopes that it asks for.")
+    access_token, lifetime_s = make_access_token(client.client, scopes)
+    return {
+        "access_token": access_token,
+        "token_type": "Bearer",
+        "expires_in": lifetime_s,
+        "scope": " ".join(scopes),
+    }
+
+
+def _parameters() -> dict[str, str]:
+    """The body's parameters; an empty one counts as omitted (RFC 6749, section 3.2).
+
+    Raises InvalidRequestError: anything in the query string (it would stand in access logs), another content type, a
+    body that is too long or no text, a parameter given twice, no grant_type.
+    """
+    if request.query_string:
+        raise InvalidRequestError("Parameters belong into the body, never into the URL.")
+    if request.mimetype != FORM:
+        raise InvalidRequestError(f"The body must be {FORM}.")
+    pairs = _pairs(_body())
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise InvalidRequestError("A parameter is given twice.")
+    if not all(part.isprintable() for pair in pairs for part in pair):
+        raise InvalidRequestError("A parameter has characters that do not belong there.")
+    parameters = {name: value for name, value in pairs if value}
+    if "grant_type" not in parameters:
+        raise InvalidRequestError("The parameter grant_type is missing.")
+    return parameters
+
+
+def _body() -> bytes:
+    request.max_content_length = MAX_BODY_BYTES
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        raise InvalidRequestError("The body is too long.") from error
+
+
+def _pairs(body: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
+    except ValueError as error:
+        raise InvalidRequestError("The body is not a form in UTF-8, or has too many parameters.") from error
+
+
+def _silence_authlib() -> None:
+    """Authlib writes access tokens at DEBUG; whatever the log level is, its loggers say nothing."""
+    for name in ("authlib", *(name for name in logging.root.manager.loggerDict if name.startswith("authlib."))):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        logger.disabled = True
+
+
+_server = _Server()
+_server.register_token_generator(GRANT_TYPE, _generate)
+_server.register_grant(_Grant)
+_silence_authlib()
