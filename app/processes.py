@@ -15,6 +15,7 @@ from typing import IO, Any
 
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.01
+LOG_LIMIT_BYTES = 5_000_000
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -58,6 +59,13 @@ def start_child(
         preexec_fn=_die_with(os.getpid(), when_parent_dies),
         **_as_account(account),
     )
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """A child's log, which only its owner reads; one that grew large starts afresh."""
+    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
+        path.unlink()
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb")
 
 
 def run_as(

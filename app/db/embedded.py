@@ -20,14 +20,13 @@ from urllib.parse import quote
 
 from app.db.embedded_install import EmbeddedError, Install, install, refuse_unreachable
 from app.db.embedded_pidfile import ENDING, end_leftover, is_ready
-from app.processes import InUse, end_process, lock_file, run_as, start_child, wait_until
+from app.processes import InUse, end_process, lock_file, open_log, run_as, start_child, wait_until
 
 SUPERUSER = "postgres"
 MAJOR = "18"
 START_PATIENCE_S = 60.0
 CRASH_PATIENCE_S = 10.0
 LOCK_PATIENCE_S = 3.0
-LOG_LIMIT_BYTES = 5_000_000
 #: A unix socket's path has 107 bytes, of which the server takes `/.s.PGSQL.5432`.
 SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.5432")
 
@@ -116,6 +115,10 @@ class EmbeddedPostgres:
             self.stop()
             raise
 
+    def end_leftover(self) -> None:
+        """Ends the server that a killed start left over this folder, without starting one: before the folder goes."""
+        end_leftover(self._data)
+
     def stop(self) -> None:
         """Ends the server in order, and lets others have the folder. Does nothing when it does not run."""
         if self._process is not None:
@@ -194,13 +197,10 @@ class EmbeddedPostgres:
         argv: list[str | Path] = [installed.bin / "postgres", "-D", self._data, "-k", self.socket_folder]
         for name, value in self.settings.items():
             argv += ["-c", f"{name}={value}"]
-        log = self.folder / "log"
-        if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-            log.unlink()
-        with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
+        with open_log(self.folder / "log") as log:
             self._process = start_child(
                 argv,
-                log=output,
+                log=log,
                 env=_environment(),
                 cwd=self.folder if installed.account is None else Path("/"),
                 account=installed.account,

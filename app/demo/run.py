@@ -1,0 +1,227 @@
+"""Starts everything that Scrip needs on this machine, keeps it running, and ends all of it."""
+
+import errno
+import hashlib
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+from app.db.embedded import EmbeddedPostgres
+from app.demo.children import Child, Children, end_leftovers
+from app.demo.first_card import IssuerApi, ready_card
+from app.demo.folder import ROOT, DataFolder, DemoError, default_folder
+from app.demo.summary import Summary
+from app.processes import wait_until
+
+LOOPBACK = "127.0.0.1"
+PREPARE_PATIENCE_S, ANSWER_PATIENCE_S, PORT_PATIENCE_S = 60.0, 60.0, 5.0
+LOOK_EVERY_S = 0.2
+STATE, PREPARED = "demo.json", "prepared.json"
+
+
+class Ended(BaseException):
+    """Somebody asked this process to end."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for; a port of 0 is any free one."""
+
+    port: int
+    folder: Path | None
+    fresh: bool
+
+
+@dataclass
+class Demo:
+    """One running demo."""
+
+    options: Options
+    say: Callable[[str], None]
+    folder: DataFolder = field(init=False)
+    database: EmbeddedPostgres = field(init=False)
+    children: Children = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder = DataFolder(self.options.folder or default_folder())
+        self.database = EmbeddedPostgres(self.folder.path / "postgres")
+        self.children = Children(self.folder, self.say)
+
+    def run(self, tell: Callable[[Summary], None]) -> None:
+        """Starts everything, tells where it is once it answers, and keeps it running until Ended.
+
+        Raises DemoError and EmbeddedError with advice. Whatever happens, nothing of it is left running.
+        """
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, _raise_ended)
+        try:
+            tell(self._start())
+            self._keep_running()
+        finally:
+            for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(signum, signal.SIG_IGN)
+            self.children.stop()
+            self.database.stop()
+            self.folder.close()
+
+    def _start(self) -> Summary:
+        self.folder.open()
+        leftovers = end_leftovers(self.folder)
+        web = _listen(self.options.port, PORT_PATIENCE_S if leftovers else 0)
+        pages, mail = _listen_near(_port(web) + 1), _listen(0)
+        if self.options.fresh:
+            self.database.end_leftover()
+            self.folder.clear()
+        self.database.start()
+        base_url, environment = f"http://{LOOPBACK}:{_port(web)}", self._environment(_port(web), _port(mail))
+        self._prepare(environment)
+        self._start_children(environment, web=web, pages=pages, mail=mail)
+        _wait_for_answer(_port(web), self.children.refuse_deaths)
+        state = self._ready_card(base_url)
+        return Summary(base_url, f"http://{LOOPBACK}:{_port(pages)}/", self.folder.path, state)
+
+    def _prepare(self, environment: dict[str, str]) -> None:
+        """Makes roles, schema, keys and parties, when this folder or this release is new."""
+        wanted = _release()
+        if self.folder.read(PREPARED).get("release") != wanted or not self.folder.read(STATE):
+            self.say("Preparing the database …")
+            admin = environment | {"DATABASE_ADMIN_URL": self.database.admin_url}
+            child = Child("prepare", ["-m", "app.demo.seed", str(self.folder.path)], admin)
+            self.children.run(child, patience_s=PREPARE_PATIENCE_S)
+            self.folder.write(PREPARED, {"release": wanted})
+
+    def _start_children(
+        self, environment: dict[str, str], *, web: socket.socket, pages: socket.socket, mail: socket.socket
+    ) -> None:
+        """All at once: each takes about a second to load. They inherit sockets that listen already."""
+        bound = [f"--bind=fd://{web.fileno()}", "--workers=2", "--threads=8", "--graceful-timeout=3"]
+        serve = ["-m", "gunicorn", f"--config={ROOT / 'gunicorn.conf.py'}", *bound]
+        keep = ["-m", "app.demo.outbox", str(self.folder.private("outbox")), str(mail.fileno()), str(pages.fileno())]
+        self.children.start(Child("web", serve, environment, [web.fileno()]))
+        self.children.start(Child("worker", ["-m", "app.cli", "worker"], environment))
+        self.children.start(Child("outbox", keep, environment, [mail.fileno(), pages.fileno()]))
+
+    def _ready_card(self, base_url: str) -> dict[str, Any]:
+        state = self.folder.read(STATE)
+        issuer = state["issuer"]
+        api = IssuerApi(base_url, issuer["client_id"], issuer["client_secret"])
+        state["card"] = ready_card(api, state.get("card", {}), self.folder.private("outbox"))
+        self.folder.write(STATE, state)
+        return state
+
+    def _keep_running(self) -> None:
+        while True:
+            time.sleep(LOOK_EVERY_S)
+            if self.database.pid is None:
+                self.children.count_death("PostgreSQL ended", "postgres")
+                self.database.start()
+            self.children.revive()
+
+    def _environment(self, web_port: int, mail_port: int) -> dict[str, str]:
+        """The settings of the service, as in production, and nothing of the caller's that could steer it."""
+        passwords = self._passwords()
+        url = {role: self.database.url("scrip", user=f"scrip_{role}", password=passwords[role]) for role in passwords}
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": os.environ.get("HOME", "/"),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUTF8": "1",
+            "DATABASE_URL": url["service"],
+            "DATABASE_MIGRATE_URL": url["migrator"],
+            "DATABASE_READER_URL": url["reader"],
+            "PUBLIC_URL": f"http://{LOOPBACK}:{web_port}",
+            "KEYS_DIR": str(self.folder.private("keys")),
+            "SMTP_HOST": LOOPBACK,
+            "SMTP_PORT": str(mail_port),
+            "SMTP_TLS": "none",
+            "MAIL_FROM": "Scrip demo <cards@scrip.example>",
+        }
+
+    def _passwords(self) -> dict[str, str]:
+        """The passwords of the database's roles, drawn once."""
+        kept = self.folder.read("roles.json")
+        if not kept:
+            kept = {role: secrets.token_urlsafe(32) for role in ("migrator", "service", "reader")}
+            self.folder.write("roles.json", kept)
+        return kept
+
+
+def _release() -> str:
+    """What the database was prepared for: the migrations of this checkout."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "migrations" / "versions").glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _listen(port: int, patience_s: float = 0) -> socket.socket:
+    """A socket that listens on loopback, handed to a child later. Raises DemoError when the port is taken."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if not wait_until(lambda: _binds(listening, port), patience_s):
+        listening.close()
+        raise DemoError(f"port {port} is in use by another program: choose another with --port")
+    listening.listen(1024)
+    return listening
+
+
+def _listen_near(port: int) -> socket.socket:
+    """The outbox's address stays the same from start to start when nobody else has it."""
+    try:
+        return _listen(port)
+    except (DemoError, OverflowError):
+        return _listen(0)
+
+
+def _binds(listening: socket.socket, port: int) -> bool:
+    try:
+        listening.bind((LOOPBACK, port))
+    except PermissionError:
+        raise DemoError(f"port {port} is reserved for root: choose one above 1023 with --port") from None
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True
+
+
+def _port(listening: socket.socket) -> int:
+    return int(listening.getsockname()[1])
+
+
+def _wait_for_answer(port: int, look: Callable[[], None]) -> None:
+    """Waits until the service answers; it accepts connections before it is loaded."""
+
+    def answers() -> bool:
+        look()
+        connection = HTTPConnection(LOOPBACK, port, timeout=1)
+        try:
+            connection.request("GET", "/.well-known/jwks.json")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    if not wait_until(answers, ANSWER_PATIENCE_S):
+        raise DemoError(
+            f"the service does not answer after {ANSWER_PATIENCE_S:.0f} s: see logs/web.log in the data folder"
+        )
+
+
+def _raise_ended(signum: int, frame: object) -> None:
+    raise Ended
+
+
+def say_aside(text: str) -> None:
+    """Tells a person, on standard error: standard output is for what was asked for."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,51 @@
+"""What the demo tells once it is ready: for a person, with commands to copy, or as one line of JSON."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TEXT = Path(__file__).with_name("summary.txt").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Where everything is. `state` is what demo.json holds."""
+
+    base_url: str
+    outbox_url: str
+    folder: Path
+    state: dict[str, Any]
+
+    @property
+    def claim_link(self) -> str:
+        """The link in Sam's letter, at the address of this start."""
+        return self.base_url + str(self.state["card"]["claim_path"])
+
+    def as_json(self) -> str:
+        """One line."""
+        shown = {
+            "base_url": self.base_url,
+            "docs_url": f"{self.base_url}/docs",
+            "outbox_url": self.outbox_url,
+            "token_url": f"{self.base_url}/oauth/token",
+            "issuer": self.state["issuer"] | {"programme_id": self.state["card"]["programme_id"]},
+            "stores": self.state["stores"],
+            "claim_link": self.claim_link,
+        }
+        return json.dumps(shown)
+
+    def as_text(self) -> str:
+        """For a person, with commands that can be copied as they are."""
+        stores = self.state["stores"]
+        lines = [f"  store       {each['name']:<11} {each['client_id']} : {each['client_secret']}" for each in stores]
+        return TEXT.format(
+            base_url=self.base_url,
+            outbox_url=self.outbox_url,
+            folder=self.folder,
+            issuer=self.state["issuer"],
+            programme_id=self.state["card"]["programme_id"],
+            stores="\n".join(lines),
+            shop=stores[0],
+            claim_link=self.claim_link,
+        )

@@ -1,0 +1,28 @@
+"""How gunicorn serves Scrip, in production and in the demo; its command line and GUNICORN_CMD_ARGS go over this."""
+
+import os
+
+wsgi_app = "wsgi:app"
+bind = "127.0.0.1:8000"
+workers = 2
+worker_class = "gthread"
+threads = 8
+#: Read once, then forked. Nothing connects before the fork: app/db/engine.py gives each process its own pool.
+preload_app = True
+
+# The control socket would let whoever reaches it stop the service; nothing of ours uses it.
+control_socket_disable = True
+# A busy disk must not make a worker look dead.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+# The service writes its own log, which says less: no query, no address, no header.
+accesslog = None
+loglevel = "warning"
+
+timeout = 30
+graceful_timeout = 20
+keepalive = 5
+# An Idempotency-Key has up to 255 characters, an access token somewhat over 1,000; nobody needs more than this.
+limit_request_line = 2048
+limit_request_fields = 50
+limit_request_field_size = 8190
