@@ -1,0 +1,50 @@
+"""Which scopes are granted, and for how long."""
+
+import pytest
+
+from app.oauth.scopes import ALL_SCOPES, foreign_scopes, granted_scopes, ttl_s
+
+HELD = ("exchange", "settle", "refund")
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        (None, HELD),
+        ("settle", ("settle",)),
+        ("settle exchange", ("exchange", "settle")),
+        ("settle settle", ("settle",)),
+        ("exchange settle refund", HELD),
+        ("bill", None),
+        ("settle bill", None),
+        ("issue", None),
+        ("settle admin", None),
+        ("SETTLE", None),
+        ("settle  exchange", None),
+        (" settle", None),
+        ("settle\texchange", None),
+        ("settle,exchange", None),
+        ("sëttle", None),
+        (" ", None),
+    ],
+)
+def test_a_scope_that_is_not_held_refuses_the_whole_request(asked: str | None, granted: tuple[str, ...] | None) -> None:
+    assert granted_scopes(asked, held=HELD) == granted
+
+
+def test_an_access_token_lives_as_short_as_its_most_dangerous_scope() -> None:
+    assert {scope: ttl_s([scope]) for scope in ALL_SCOPES} == {
+        "issue": 300,
+        "exchange": 300,
+        "settle": 300,
+        "refund": 120,
+        "bill": 300,
+    }
+    assert ttl_s(["exchange", "settle", "refund"]) == 120
+    assert ttl_s(["exchange", "settle"]) == 300
+
+
+def test_stores_and_issuers_have_no_scope_in_common() -> None:
+    assert foreign_scopes(["issue", "settle"], party_kind="store") == ["issue"]
+    assert foreign_scopes(["issue", "settle"], party_kind="issuer") == ["settle"]
+    assert foreign_scopes(["exchange", "settle", "refund", "bill"], party_kind="store") == []
