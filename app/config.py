@@ -78,7 +78,9 @@ class Settings:
         return cls(
             database_url=_required(environ, "DATABASE_URL", "the URL of the service's role in PostgreSQL"),
             public_url=_origin(_required(environ, "PUBLIC_URL", "the origin that holders and stores reach")),
-            keys=read_keys(Path(_required(environ, "KEYS_DIR", "the folder of key files; make it by `scrip keys init`"))),
+            keys=read_keys(
+                Path(_required(environ, "KEYS_DIR", "the folder of key files; make it by `scrip keys init`"))
+            ),
             smtp=_smtp(environ),
             argon2=_argon2(environ),
             link_valid_days=_whole(environ, "LINK_VALID_DAYS", 90, least=1),
@@ -102,7 +104,9 @@ def read_key_lines(path: Path) -> dict[int, bytes]:
             raise UnsafeSettings(f"{path} can be read by others: chmod 400 it")
         lines = path.read_text(encoding="ascii").split()
     except FileNotFoundError:
-        raise UnsafeSettings(f"{path} is missing: `scrip keys init` makes it (never for a database that has cards)") from None
+        raise UnsafeSettings(
+            f"{path} is missing: `scrip keys init` makes it (never for a database that has cards)"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UnsafeSettings(f"{path} cannot be read: {error}") from None
     try:
@@ -161,7 +165,13 @@ def _one_of(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> 
 
 def _origin(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
         raise UnsafeSettings(f"PUBLIC_URL must be an origin such as https://cards.example, not {url!r}")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise UnsafeSettings("PUBLIC_URL must be https: codes and access tokens would travel in clear")

@@ -144,12 +144,6 @@ class CardClosed(Refusal):
     slug = "card-closed"
 
 
-class AddressFixed(Refusal):
-    """The address can be corrected only until the claim link is opened."""
-
-    slug = "address-fixed"
-
-
 # ── exchange ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -19,4 +19,10 @@ Words = Annotated[str, mapped_column(Text)]
 class Base(DeclarativeBase):
     """Tables are just tables: columns and constraints, no business methods, no session."""
 
-    metadata = MetaData()
+    metadata = MetaData(
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        }
+    )

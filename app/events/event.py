@@ -1,0 +1,75 @@
+"""Events: who did what to a card or a payment, and when, written in the transaction that did it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.dml import Insert
+
+from app.db.base import At, Base, Id, Words
+from app.ids import new_id
+from app.web.context import acting
+
+
+class EventRow(Base):
+    """Append-only: the service may insert and read, nobody may change."""
+
+    __tablename__ = "event"
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    at: Mapped[At]
+    kind: Mapped[Words]
+    actor: Mapped[Words]
+    request_id: Mapped[Words | None]
+    card_id: Mapped[Id | None]
+    payment_id: Mapped[Id | None]
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as its readers see it; `facts` are identifiers, amounts in minor units and words, never a secret."""
+
+    id: str
+    at: datetime
+    kind: str
+    actor: str
+    request_id: str | None
+    card_id: str | None
+    payment_id: str | None
+    facts: Mapping[str, Any]
+
+
+def event_of(
+    kind: str,
+    *,
+    at: datetime,
+    card_id: str | None = None,
+    payment_id: str | None = None,
+    facts: Mapping[str, object] | None = None,
+) -> Insert:
+    """The insert of one event, for `together`. Actor and request come from the context of this request or job."""
+    who = acting.get()
+    return insert(EventRow).values(
+        id=new_id("evt"),
+        at=at,
+        kind=kind,
+        actor=who.actor,
+        request_id=who.request_id,
+        card_id=card_id,
+        payment_id=payment_id,
+        facts=dict(facts or {}),
+    )
+
+
+def events_of_card(db: Connection, card_id: str, *, after: str | None, limit: int) -> list[Event]:
+    """A card's events in order, at most `limit` of them, from the one after `after`."""
+    columns = (getattr(EventRow, name) for name in Event.__dataclass_fields__)
+    query = select(*columns).where(EventRow.card_id == card_id).order_by(EventRow.id).limit(limit)
+    if after is not None:
+        query = query.where(EventRow.id > after)
+    return [Event(**row._mapping) for row in db.execute(query)]

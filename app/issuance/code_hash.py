@@ -1,0 +1,86 @@
+"""The only stored form of a code: Argon2id(HMAC-SHA-256(pepper, code), salt), pepper and salt by epoch."""
+
+import hashlib
+import hmac
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from argon2.low_level import Type, hash_secret_raw
+
+from app.config import Argon2Cost, read_key_lines, settings
+from app.errors import Busy
+
+HASH_BYTES = 32
+PEPPER_BYTES = 32
+
+
+def newest_epoch() -> int:
+    """The pepper epoch of codes that are drawn now."""
+    return max(_epochs())
+
+
+def hash_code(code: str, epoch: int | None = None) -> bytes:
+    """The hash to store for a fresh code. One Argon2id; call it outside transactions and inside `hashing`."""
+    epochs = _epochs()
+    return _hash(code, epochs[max(epochs) if epoch is None else epoch], settings().argon2)
+
+
+def hashes_to_look_up(code: str) -> list[bytes]:
+    """The hash under every live epoch, always all of them, so that time tells nothing. Raises Busy.
+
+    One Argon2id for each epoch, one after the other inside the process's bound.
+    """
+    with hashing():
+        return [hash_code(code, epoch) for epoch in sorted(_epochs())]
+
+
+@contextmanager
+def hashing() -> Iterator[None]:
+    """Bounds how many Argon2 run at once in this process; a short queue waits, the rest get Busy."""
+    gate = _gate(settings().argon2.concurrency, settings().argon2.queue)
+    if not gate.queue.acquire(blocking=False):
+        raise Busy("Too many codes are being checked at once.")
+    try:
+        with gate.running:
+            yield
+    finally:
+        gate.queue.release()
+
+
+class _Gate:
+    def __init__(self, concurrency: int, queue: int) -> None:
+        self.running = threading.BoundedSemaphore(concurrency)
+        self.queue = threading.BoundedSemaphore(concurrency + queue)
+
+
+@lru_cache(maxsize=1)
+def _gate(concurrency: int, queue: int) -> _Gate:
+    return _Gate(concurrency, queue)
+
+
+def _hash(code: str, pepper_and_salt: bytes, cost: Argon2Cost) -> bytes:
+    pepper, salt = pepper_and_salt[:PEPPER_BYTES], pepper_and_salt[PEPPER_BYTES:]
+    return hash_secret_raw(
+        hmac.digest(pepper, code.encode(), hashlib.sha256),
+        salt,
+        time_cost=cost.time_cost,
+        memory_cost=cost.memory_kib,
+        parallelism=cost.parallelism,
+        hash_len=HASH_BYTES,
+        type=Type.ID,
+    )
+
+
+def _epochs() -> dict[int, bytes]:
+    """The live epochs. The file is looked at each time: a code drawn by one worker is exchanged at another."""
+    path = settings().keys.pepper_file
+    seen = path.stat()
+    return _read_epochs(path, seen.st_mtime_ns, seen.st_ino)
+
+
+@lru_cache(maxsize=2)
+def _read_epochs(path: Path, _changed_ns: int, _inode: int) -> dict[int, bytes]:
+    return read_key_lines(path)

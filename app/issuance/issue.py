@@ -1,0 +1,113 @@
+"""Issue: an issuer's money becomes a card."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, insert, select
+
+from app import clock
+from app.db.request import Reference, answer_again, is_first, keep_answer
+from app.db.together import together
+from app.db.transaction import transaction
+from app.errors import NotFound
+from app.events.event import event_of
+from app.ids import new_id
+from app.issuance import links, rules
+from app.issuance.card import Card, describe_card
+from app.issuance.holder_data import HolderData, hash_email, seal_holder
+from app.issuance.models import Card as CardRow
+from app.issuance.models import CardKey
+from app.issuance.models import Programme as ProgrammeRow
+from app.ledger.accounts import CARD, FUNDING, account_id, opening_of
+from app.ledger.transfer import transfer_of
+from app.mail.letter import letter_of
+from app.money import Money
+
+Deliver = Literal["email", "link"]
+
+
+def issue_card(
+    programme_id: str,
+    amount: Money,
+    *,
+    issuer_id: str,
+    holder: HolderData,
+    deliver: Deliver,
+    reference: Reference,
+    order_reference: str | None = None,
+    not_before: datetime | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Card:
+    """Moves `amount` from the issuer's funding to a new card, and makes its first claim link.
+
+    With `deliver` "link" the answer carries the claim link, this once; a repeat of the request does not.
+
+    Raises NotFound (programme), CurrencyMismatch, AmountOutsideProgramme, InvalidRequest (delivery date),
+    ReferenceReused, Busy.
+    """
+    with transaction() as db:
+        if not is_first(db, reference) and (again := answer_again(db, reference, Card)):
+            return again
+        programme = _programme(db, programme_id, issuer_id)
+        now = clock.now(db)
+        terms = rules.Terms(
+            programme.currency, programme.card_min_minor, programme.card_max_minor, programme.valid_days
+        )
+        expires_at = rules.decide_issue(terms, amount, by_email=deliver == "email", not_before=not_before, now=now)
+        card_id = new_id("card")
+        link = links.new_link(card_id, "issue", card_expires_at=expires_at, at=now)
+        account = account_id(CARD, card_id, amount.currency)
+        together(
+            db,
+            opening_of(CARD, card_id, amount.currency, programme.mode),
+            insert(CardRow).values(
+                id=card_id,
+                programme_id=programme_id,
+                issuer_id=issuer_id,
+                account_id=account,
+                mode=programme.mode,
+                currency=amount.currency,
+                issued_minor=amount.amount_minor,
+                state="active",
+                expires_at=expires_at,
+                holder_sealed=seal_holder(holder, card_id),
+                email_hash=hash_email(holder.email),
+                order_reference=order_reference,
+                issuer_metadata=dict(metadata or {}),
+                not_before=not_before,
+                created_at=now,
+            ),
+            links.link_insert(link),
+            insert(CardKey).values(card_id=card_id, link_id=link.id),
+            transfer_of(
+                "issue",
+                amount,
+                debit_id=account_id(FUNDING, issuer_id, amount.currency),
+                credit_id=account,
+                mode=programme.mode,
+                card_id=card_id,
+                at=now,
+            ),
+            event_of("card_issued", at=now, card_id=card_id, facts={"amount_minor": amount.amount_minor}),
+            letter_of("claim", card_id=card_id, link_id=link.id, facts={}, due_at=max(now, not_before or now))
+            if deliver == "email"
+            else None,
+        )
+        claim_link = links.draw_claim_key(db, link.id, now) if deliver == "link" else None
+        card = describe_card(db, card_id, issuer_id=issuer_id)
+        db.execute(keep_answer(reference, card))
+        return replace(card, claim_link=claim_link)
+
+
+def _programme(db: Connection, programme_id: str, issuer_id: str) -> Row[Any]:
+    columns = ("currency", "mode", "card_min_minor", "card_max_minor", "valid_days")
+    row = db.execute(
+        select(*(getattr(ProgrammeRow, name) for name in columns)).where(
+            ProgrammeRow.id == programme_id, ProgrammeRow.issuer_id == issuer_id
+        )
+    ).first()
+    if row is None:
+        raise NotFound("There is no such programme.")
+    return row

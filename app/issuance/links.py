@@ -1,0 +1,84 @@
+"""Claim links and their claim keys: made, hashed, superseded."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.sql.dml import Insert, Update
+
+from app import secrecy
+from app.config import settings
+from app.ids import new_id
+from app.issuance import rules
+from app.issuance.models import ClaimKey, ClaimLink
+
+
+@dataclass(frozen=True, slots=True)
+class NewLink:
+    """A waiting link about to be written. `card_expires_at` and `at` bound its life."""
+
+    id: str
+    card_id: str
+    reason: str
+    at: datetime
+    expires_at: datetime
+
+
+def new_link(card_id: str, reason: str, *, card_expires_at: datetime, at: datetime) -> NewLink:
+    """A fresh link for a card; it still has no key."""
+    expires_at = rules.link_expiry(card_expires_at, valid_days=settings().link_valid_days, now=at)
+    return NewLink(new_id("link"), card_id, reason, at, expires_at)
+
+
+def link_insert(link: NewLink) -> Insert:
+    """The insert of a waiting link."""
+    return insert(ClaimLink).values(
+        id=link.id,
+        card_id=link.card_id,
+        state="waiting",
+        reason=link.reason,
+        created_at=link.at,
+        expires_at=link.expires_at,
+    )
+
+
+def supersede_link(link_id: str) -> Update:
+    """Kills a link that is still waiting."""
+    return update(ClaimLink).where(ClaimLink.id == link_id, ClaimLink.state == "waiting").values(state="superseded")
+
+
+def draw_claim_key(db: Connection, link_id: str, at: datetime) -> str:
+    """Draws another key for a waiting link, keeps its hash, and returns the whole claim link, which is kept nowhere.
+
+    The key stands in the fragment, which no browser sends to any server.
+    """
+    key = secrecy.random_secret()
+    db.execute(insert(ClaimKey).values(key_hash=hash_key(link_id, key), link_id=link_id, created_at=at))
+    return f"{settings().public_url}/claim/{link_id}#{key}"
+
+
+def hash_key(link_id: str, key: str, *, version: int | None = None) -> bytes:
+    """The stored form of a claim key, good for this link only."""
+    return secrecy.keyed_hash(settings().keys.hashing, "claim-key", f"{link_id}:{key}", version=version)
+
+
+def hash_nonce(link_id: str, nonce: str) -> bytes:
+    """The stored form of the nonce that a browser makes before it opens a link."""
+    return secrecy.keyed_hash(settings().keys.hashing, "claim-nonce", f"{link_id}:{nonce}")
+
+
+def hashes_of_key(link_id: str, key: str) -> list[bytes]:
+    """The stored forms that a claim key may have, by the versions of the hashing key."""
+    return [hash_key(link_id, key, version=version) for version in settings().keys.hashing.versions]
+
+
+def is_key_of(db: Connection, link_id: str, key: str) -> bool:
+    """Whether the key belongs to the link. Only hashes go to the database, whose time tells nothing about the key."""
+    found = select(ClaimKey.link_id).where(ClaimKey.key_hash.in_(hashes_of_key(link_id, key)))
+    return db.scalar(found) == link_id
+
+
+def newest_link(db: Connection, card_id: str) -> str | None:
+    """The link that was made last for the card."""
+    order = (ClaimLink.created_at.desc(), ClaimLink.id.desc())
+    return db.scalar(select(ClaimLink.id).where(ClaimLink.card_id == card_id).order_by(*order).limit(1))

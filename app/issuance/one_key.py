@@ -1,0 +1,48 @@
+"""One card, one key: the writes that move the single way to a card's value, for `together`."""
+
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.sql.dml import Update
+
+from app.issuance.models import Card, CardKey, Code
+
+
+def point_at(
+    card_id: str, *, link_id: str | None = None, code_id: str | None = None, payment_id: str | None = None
+) -> Update:
+    """Makes this link, code or held code the card's one key; with none of them, nothing reaches the card."""
+    return (
+        update(CardKey)
+        .where(CardKey.card_id == card_id)
+        .values(link_id=link_id, code_id=code_id, payment_id=payment_id)
+    )
+
+
+def kill_code(code_id: str, at: datetime) -> Update:
+    """The code is dead for good; its hash goes with it."""
+    return update(Code).where(Code.id == code_id, Code.state != "dead").values(state="dead", hash=None, died_at=at)
+
+
+def bind_code(code_id: str, *, store_id: str, shopper_key: str | None, until: datetime) -> Update:
+    """The code is this store's (and shopper's) alone until then."""
+    return (
+        update(Code)
+        .where(Code.id == code_id)
+        .values(state="bound", store_id=store_id, shopper_key=shopper_key, bound_until=until)
+    )
+
+
+def bind_until(code_id: str, until: datetime) -> Update:
+    """A code stays bound as long as its payment's hold."""
+    return update(Code).where(Code.id == code_id, Code.state == "bound").values(bound_until=until)
+
+
+def spend_card(card_id: str) -> Update:
+    """Nothing is left."""
+    return update(Card).where(Card.id == card_id).values(state="spent")
+
+
+def keep_card(card_id: str, until: datetime) -> Update:
+    """The card is active, again or still, and lives until then."""
+    return update(Card).where(Card.id == card_id).values(state="active", expires_at=until)

@@ -1,0 +1,34 @@
+"""Key files: made once, kept apart from the database, never overwritten."""
+
+import os
+import secrets
+from pathlib import Path
+
+from app.config import KEY_FILES
+from app.secrecy import KEY_BYTES, to_text
+
+
+def make_key_files(folder: Path) -> list[Path]:
+    """Makes the key files that are missing, 0400 in a folder of 0700, and returns those that it made."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = [folder / f"{name}.keys" for name in KEY_FILES if not (folder / f"{name}.keys").exists()]
+    for path in made:
+        write_key_lines(path, {1: draw_key(path)})
+    return made
+
+
+def draw_key(path: Path) -> bytes:
+    """A fresh secret of the length that this file's lines have: a pepper comes with its salt."""
+    return secrets.token_bytes(KEY_BYTES * (2 if path.name.startswith("pepper") else 1))
+
+
+def write_key_lines(path: Path, lines: dict[int, bytes]) -> None:
+    """Replaces the file in one step, so that no reader ever sees half of it."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+    with os.fdopen(handle, "w") as file:
+        file.writelines(f"{version}:{to_text(secret)}\n" for version, secret in sorted(lines.items()))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,21 @@
+"""Ledger accounts: their names and how one is opened."""
+
+from sqlalchemy.dialects.postgresql import Insert, insert
+
+from app.ledger.models import Account
+
+FUNDING, CARD, OWED, BREAKAGE = "funding", "card", "owed", "breakage"
+
+
+def account_id(kind: str, owner_id: str, currency: str) -> str:
+    """An account's identifier says what it is, so that a transfer reads without a look-up: `str_…:owed:GBP`."""
+    return f"{owner_id}:{kind}:{currency}"
+
+
+def opening_of(kind: str, owner_id: str, currency: str, mode: str) -> Insert:
+    """The insert that opens the account unless it is open, for `together`."""
+    return (
+        insert(Account)
+        .values(id=account_id(kind, owner_id, currency), kind=kind, owner_id=owner_id, currency=currency, mode=mode)
+        .on_conflict_do_nothing()
+    )

@@ -1,0 +1,39 @@
+"""A movement of money: one row, so that its two legs balance by construction."""
+
+from datetime import datetime
+
+from sqlalchemy import insert
+from sqlalchemy.sql.dml import Insert
+
+from app.ids import new_id
+from app.ledger.models import Transfer
+from app.money import Money
+
+
+def transfer_of(
+    kind: str,
+    amount: Money,
+    *,
+    debit_id: str,
+    credit_id: str,
+    mode: str,
+    card_id: str,
+    payment_id: str | None = None,
+    at: datetime,
+) -> Insert:
+    """The insert of one transfer, for `together`: `amount` leaves the debit account and enters the credit account.
+
+    The database refuses it when a card's balance would fall below zero; the verbs decide before, under the card's lock.
+    """
+    return insert(Transfer).values(
+        id=new_id("tra"),
+        kind=kind,
+        debit_id=debit_id,
+        credit_id=credit_id,
+        amount_minor=amount.amount_minor,
+        currency=amount.currency,
+        mode=mode,
+        card_id=card_id,
+        payment_id=payment_id,
+        at=at,
+    )

@@ -1,0 +1,47 @@
+"""Confirm: an order stands on the payment, so its hold lasts longer."""
+
+from sqlalchemy import update
+
+from app.db.request import Reference, answer_again, keep_answer
+from app.db.together import together
+from app.db.transaction import transaction
+from app.events.event import event_of
+from app.issuance import one_key
+from app.money import Money
+from app.redemption import rules
+from app.redemption.holds import lock_payment
+from app.redemption.models import PaymentRow
+from app.redemption.payment import Payment, described_with
+
+
+def confirm_payment(
+    payment_id: str, *, store_id: str, reference: Reference, order_reference: str, amount: Money | None = None
+) -> Payment:
+    """Fixes the order, keeps `amount` of the hold (all of it without one), and holds it for the programme's longer time.
+
+    Raises NotFound, PaymentClosed, OrderSuperseded, CurrencyMismatch, AmountOverHold, ReferenceReused, Busy.
+    """
+    with transaction() as db:
+        locked = lock_payment(db, payment_id, store_id=store_id, reference=reference)
+        if not locked.is_first and (again := answer_again(db, reference, Payment)):
+            return again
+        held, until = rules.decide_confirm(locked.payment, order_reference, amount, locked.now)
+        changes = {
+            "order_reference": order_reference,
+            "confirmed_at": locked.row.confirmed_at or locked.now,
+            "held_minor": held,
+            "released_minor": locked.payment.released_minor + locked.payment.held_minor - held,
+            "expires_at": until,
+        }
+        payment = described_with(locked.row, changes, locked.now)
+        facts = {"order_reference": order_reference, "held_minor": held, "until": until.isoformat()}
+        together(
+            db,
+            update(PaymentRow).where(PaymentRow.id == payment_id).values(changes),
+            one_key.bind_until(locked.row.code_id, until),
+            event_of(
+                "payment_confirmed", at=locked.now, card_id=locked.row.card_id, payment_id=payment_id, facts=facts
+            ),
+            keep_answer(reference, payment),
+        )
+        return payment

@@ -1,0 +1,205 @@
+"""Exchange: a code becomes a payment, and from then on is worth nothing to anyone but that payment's store."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, exists, func, insert, literal_column, or_, select
+
+from app import clock
+from app.db.request import Reference, answer_again, claim_request, keep_answer
+from app.db.together import together
+from app.db.transaction import transaction
+from app.errors import CodeMistyped, CodeNotAccepted
+from app.events.event import event_of
+from app.ids import new_id
+from app.issuance import one_key
+from app.issuance.code import read_code
+from app.issuance.code_hash import hashes_to_look_up
+from app.issuance.models import Card, CardKey, Code, Programme, ProgrammeStore
+from app.ledger.accounts import OWED, opening_of
+from app.money import Money
+from app.redemption import rules
+from app.redemption.models import PaymentRow
+from app.redemption.payment import COLUMNS, Payment, describe_payment
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """A payment, and whether this exchange opened it (`opened`) or found it open."""
+
+    payment: Payment
+    opened: bool
+    replayed: bool = False
+
+
+def exchange_code(
+    typed: str, *, asker: rules.Asker, reference: Reference, amount: Money | None = None, hold_ttl_s: int | None = None
+) -> Exchanged:
+    """Opens a payment that holds the card's balance, or `amount` of it, for `hold_ttl_s` at most.
+
+    The same store and shopper again, while the payment is open, get the same payment.
+
+    Raises CodeMistyped (no try), CodeNotAccepted for every code that is not acceptable, CurrencyMismatch,
+    ReferenceReused, Busy.
+    """
+    code = read_code(typed)
+    if code is None:
+        raise CodeMistyped()
+    hashes = hashes_to_look_up(code)
+    with transaction() as db:
+        if again := answer_again(db, reference, Exchanged):
+            return again
+        code_id = db.scalar(select(Code.id).where(Code.hash.in_(hashes)))
+    try:
+        if code_id is None:
+            raise rules.Unaccepted("unknown")
+        return _exchange(code_id, asker, reference, amount, hold_ttl_s)
+    except rules.Unaccepted as refusal:
+        _record_try(asker, refusal.reason)
+        raise CodeNotAccepted() from None
+
+
+def _exchange(
+    code_id: str, asker: rules.Asker, reference: Reference, amount: Money | None, hold_ttl_s: int | None
+) -> Exchanged:
+    with transaction() as db:
+        row = db.execute(_locking(code_id, asker.store_id, reference)).one()
+        if not row.claimed and (again := answer_again(db, reference, Exchanged)):
+            return again
+        now = clock.read(row.stamp)
+        open_payment = _payment(db, row.payment_id) if row.payment_id else None
+        repeated = rules.decide_exchange(_seen(row, open_payment), asker, now)
+        if repeated is not None and open_payment is not None:
+            answer = Exchanged(describe_payment(open_payment, now), opened=False)
+            db.execute(keep_answer(reference, answer))
+            return answer
+        held = rules.hold_amount(row.balance_minor, amount, row.currency)
+        until = rules.hold_until(now, asked_s=hold_ttl_s, programme_s=row.hold_ttl_s)
+        payment = _new_payment(row, asker, held, until, now)
+        answer = Exchanged(payment, opened=True)
+        _write(db, row, payment, asker, answer, reference)
+        return answer
+
+
+def _new_payment(row: Row[Any], asker: rules.Asker, held_minor: int, until: datetime, now: datetime) -> Payment:
+    nothing = Money(0, row.currency)
+    return Payment(
+        id=new_id("pay"),
+        store_id=asker.store_id,
+        state="held",
+        confirmed=False,
+        order_reference=asker.order_reference,
+        balance=Money(row.balance_minor, row.currency),
+        held=Money(held_minor, row.currency),
+        settled=nothing,
+        released=nothing,
+        refunded=nothing,
+        expires_at=until,
+        created_at=now,
+    )
+
+
+def _write(
+    db: Connection, row: Row[Any], payment: Payment, asker: rules.Asker, answer: Exchanged, reference: Reference
+) -> None:
+    held_minor = payment.held.amount_minor
+    together(
+        db,
+        insert(PaymentRow).values(
+            id=payment.id,
+            card_id=row.card_id,
+            code_id=row.code_id,
+            store_id=asker.store_id,
+            mode=row.mode,
+            currency=row.currency,
+            state="held",
+            order_reference=asker.order_reference,
+            shopper_key=asker.shopper_key,
+            balance_minor=row.balance_minor,
+            hold_minor=held_minor,
+            held_minor=held_minor,
+            settled_minor=0,
+            released_minor=0,
+            refunded_minor=0,
+            created_at=payment.created_at,
+            expires_at=payment.expires_at,
+        ),
+        one_key.bind_code(
+            row.code_id, store_id=asker.store_id, shopper_key=asker.shopper_key, until=payment.expires_at
+        ),
+        one_key.point_at(row.card_id, code_id=row.code_id, payment_id=payment.id),
+        opening_of(OWED, asker.store_id, row.currency, row.mode),
+        event_of(
+            "code_exchanged",
+            at=payment.created_at,
+            card_id=row.card_id,
+            payment_id=payment.id,
+            facts={"store_id": asker.store_id, "held_minor": held_minor, "order_reference": asker.order_reference},
+        ),
+        keep_answer(reference, answer),
+    )
+
+
+def _record_try(asker: rules.Asker, reason: str) -> None:
+    """In a transaction of its own: the refused one is gone. The reason is for the audit alone."""
+    with transaction() as db:
+        facts = {"store_id": asker.store_id, "reason": reason}
+        db.execute(event_of("code_refused", at=clock.now(db), facts=facts))
+
+
+def _payment(db: Connection, payment_id: str) -> Row[Any]:
+    return db.execute(select(*COLUMNS).where(PaymentRow.id == payment_id)).one()
+
+
+def _seen(row: Row[Any], open_payment: Row[Any] | None) -> rules.CodeSeen:
+    return rules.CodeSeen(
+        state=row.code_state,
+        bound_store_id=row.bound_store_id,
+        bound_shopper_key=row.bound_shopper_key,
+        bound_until=row.bound_until,
+        card_state=row.card_state,
+        card_expires_at=row.card_expires_at,
+        mode=row.mode,
+        store_is_in_programme=row.store_is_in_programme,
+        is_the_key=row.key_code_id == row.code_id,
+        payment_id=row.payment_id,
+        payment_order_reference=open_payment.order_reference if open_payment else None,
+        balance_minor=row.balance_minor,
+    )
+
+
+def _locking(code_id: str, store_id: str, reference: Reference) -> Select[Any]:
+    """Claims the request, then locks card, key and code; time and balance are read after any wait (see holds.py)."""
+    claimed = select(func.count().label("claimed")).select_from(claim_request(reference).cte("new")).subquery("claim")
+    is_listed = exists().where(ProgrammeStore.programme_id == Programme.id, ProgrammeStore.store_id == store_id)
+    inner = (
+        select(
+            claimed.c.claimed,
+            Code.id.label("code_id"),
+            Code.state.label("code_state"),
+            Code.store_id.label("bound_store_id"),
+            Code.shopper_key.label("bound_shopper_key"),
+            Code.bound_until,
+            Card.id.label("card_id"),
+            Card.account_id,
+            Card.mode,
+            Card.currency,
+            Card.state.label("card_state"),
+            Card.expires_at.label("card_expires_at"),
+            CardKey.code_id.label("key_code_id"),
+            CardKey.payment_id,
+            Programme.hold_ttl_s,
+            or_(Programme.all_stores, is_listed).label("store_is_in_programme"),
+        )
+        .select_from(claimed)
+        .join(Code, literal_column("true"))
+        .join(Card, Card.id == Code.card_id)
+        .join(CardKey, CardKey.card_id == Card.id)
+        .join(Programme, Programme.id == Card.programme_id)
+        .where(Code.id == code_id)
+        .with_for_update(of=[Card, CardKey, Code])
+        .subquery("locked")
+    )
+    stamp, balance = func.clock_timestamp().label("stamp"), func.balance_of(inner.c.account_id).label("balance_minor")
+    return select(inner, stamp, balance)

@@ -1,0 +1,113 @@
+"""A payment as its store sees it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from app import clock
+from app.db.transaction import transaction
+from app.errors import NotFound
+from app.money import Money
+from app.oauth.keys import sign
+from app.config import settings
+from app.redemption.models import PaymentRow
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """State and amounts of one payment. `balance`: the card's, when this payment last moved; never what came after."""
+
+    id: str
+    store_id: str
+    state: str
+    confirmed: bool
+    order_reference: str
+    balance: Money
+    held: Money
+    settled: Money
+    released: Money
+    refunded: Money
+    expires_at: datetime
+    created_at: datetime
+    replayed: bool = False
+
+
+#: What `describe_payment` needs of a row.
+COLUMNS = (
+    PaymentRow.id,
+    PaymentRow.store_id,
+    PaymentRow.state,
+    PaymentRow.currency,
+    PaymentRow.confirmed_at,
+    PaymentRow.order_reference,
+    PaymentRow.balance_minor,
+    PaymentRow.held_minor,
+    PaymentRow.settled_minor,
+    PaymentRow.released_minor,
+    PaymentRow.refunded_minor,
+    PaymentRow.expires_at,
+    PaymentRow.created_at,
+)
+
+
+def read_payment(payment_id: str, *, store_id: str) -> Payment:
+    """One payment of this store, expired when its time is over. Raises NotFound for anybody else's."""
+    with transaction() as db:
+        owned = (PaymentRow.id == payment_id, PaymentRow.store_id == store_id)
+        row = db.execute(select(*COLUMNS).where(*owned)).first()
+        if row is None:
+            raise NotFound("There is no such payment.")
+        return describe_payment(row, clock.now(db))
+
+
+def described_with(row: Row[Any], changes: Mapping[str, Any], now: datetime) -> Payment:
+    """The payment as it will be once these columns are written."""
+    return describe_payment(SimpleNamespace(**{**row._mapping, **changes}), now)
+
+
+def describe_payment(row: Row[Any] | SimpleNamespace, now: datetime) -> Payment:
+    """The payment at `now`: a hold that is over is shown as expired, or settled where a part was, before any job ran."""
+    is_over = row.state == "held" and row.expires_at <= now
+    state = row.state if not is_over else "settled" if row.settled_minor else "expired"
+    held = 0 if is_over else row.held_minor
+
+    def money(amount_minor: int) -> Money:
+        return Money(amount_minor, row.currency)
+
+    return Payment(
+        id=row.id,
+        store_id=row.store_id,
+        state=state,
+        confirmed=row.confirmed_at is not None,
+        order_reference=row.order_reference,
+        balance=money(row.balance_minor),
+        held=money(held),
+        settled=money(row.settled_minor),
+        released=money(row.released_minor + row.held_minor - held),
+        refunded=money(row.refunded_minor),
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+    )
+
+
+def sign_balance(payment: Payment, now: datetime) -> str | None:
+    """The balance token of an open payment: a JWT that the store's pages verify offline and that authorises nothing.
+
+    None for a payment that holds nothing.
+    """
+    if payment.state != "held":
+        return None
+    claims = {
+        "iss": settings().public_url,
+        "aud": payment.store_id,
+        "sub": payment.id,
+        "iat": int(now.timestamp()),
+        "exp": int(payment.expires_at.timestamp()),
+        "balance_minor": payment.balance.amount_minor,
+        "currency": payment.balance.currency,
+    }
+    return sign("balance", claims, typ="scrip-balance+jwt")

@@ -1,0 +1,151 @@
+"""Reissue by wish: the issuer or the holder asks for a new link, or the holder for a fresh code; never while held."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, select
+
+from app import clock
+from app.db.request import Reference, answer_again, is_first, keep_answer
+from app.db.together import Write, together
+from app.db.transaction import transaction
+from app.errors import LinkNotAccepted, LinkOpened, LinkSuperseded, NotFound
+from app.events.event import event_of
+from app.issuance import links, one_key
+from app.issuance import rules as issuance_rules
+from app.issuance.card import Card, describe_card
+from app.issuance.claim import Claimed, codes_today, draw_fresh_code, show_fresh_code
+from app.issuance.code_hash import hashing
+from app.issuance.models import Card as CardRow
+from app.issuance.models import CardKey, ClaimLink
+from app.issuance.reissue import queue_reissue
+from app.redemption import rules
+from app.redemption.holds import lock_card
+from app.redemption.models import PaymentRow
+
+
+def reissue_card(card_id: str, *, issuer_id: str, deliver: Literal["email", "link"], reference: Reference) -> Card:
+    """Kills the unused link or code and makes a new link, mailed or, with `deliver` "link", shown in this one answer.
+
+    Raises NotFound, CardHeld, CardClosed, ReferenceReused, Busy.
+    """
+    with transaction() as db:
+        if not is_first(db, reference) and (again := answer_again(db, reference, Card)):
+            return again
+        now = lock_card(db, card_id, issuer_id=issuer_id)
+        if now is None:
+            raise NotFound("There is no such card.")
+        letter_kind = "new_link" if deliver == "email" else None
+        link = _replace(db, _decided_key(db, card_id), now, reason="issuer", letter_kind=letter_kind)
+        claim_link = None if letter_kind else links.draw_claim_key(db, link.id, now)
+        card = describe_card(db, card_id, issuer_id=issuer_id)
+        db.execute(keep_answer(reference, card))
+        return replace(card, claim_link=claim_link)
+
+
+def resend_link(link_id: str, *, key: str) -> None:
+    """Mails a new link to the card's address and kills the waiting link or unused code. The link's key is the authority.
+
+    Raises LinkNotAccepted, LinkOpened or LinkSuperseded when a newer link exists, CardHeld, CardClosed, TryLater, Busy.
+    """
+    with transaction() as db:
+        if not links.is_key_of(db, link_id, key):
+            raise LinkNotAccepted()
+        _resend(db, link_id)
+
+
+def resend_link_in_session(link_id: str) -> None:
+    """The same from the page that has just shown the code; its session is the authority. Raises as `resend_link`."""
+    with transaction() as db:
+        _resend(db, link_id)
+
+
+def fresh_code(link_id: str) -> Claimed:
+    """A fresh code from the page that showed the one before, which dies. The page's session is the authority.
+
+    Raises LinkOpened or LinkSuperseded when a newer link exists, CardHeld, CardClosed, TryLater, Busy.
+    """
+    with hashing():
+        with transaction() as db:
+            _key_of_newest(db, link_id)
+        fresh = draw_fresh_code()
+    with transaction() as db:
+        card_id, now = _lock_newest(db, link_id)
+        key = _key_of_newest(db, link_id)
+        issuance_rules.decide_fresh_code(codes_today(db, card_id, now))
+        together(db, _kill(key, now))
+        return show_fresh_code(db, fresh, card_id, link_id, now, how="fresh")
+
+
+def _resend(db: Connection, link_id: str) -> None:
+    card_id, now = _lock_newest(db, link_id)
+    asked = select(ClaimLink.created_at).where(
+        ClaimLink.card_id == card_id, ClaimLink.reason == "asked", ClaimLink.created_at > now - issuance_rules.DAY
+    )
+    key = _decided_key(db, card_id)
+    issuance_rules.decide_new_link(list(db.scalars(asked)), now)
+    _replace(db, key, now, reason="asked", letter_kind="new_link")
+
+
+def _lock_newest(db: Connection, link_id: str) -> tuple[str, datetime]:
+    """Locks the link's card. Raises LinkOpened or LinkSuperseded unless the link is the card's newest."""
+    link = db.execute(select(ClaimLink.card_id, ClaimLink.state).where(ClaimLink.id == link_id)).first()
+    now = lock_card(db, link.card_id) if link else None
+    if link is None or now is None:
+        raise LinkNotAccepted()
+    _check_newest(db, link_id, link)
+    return link.card_id, now
+
+
+def _key_of_newest(db: Connection, link_id: str) -> Row[Any]:
+    link = db.execute(select(ClaimLink.card_id, ClaimLink.state).where(ClaimLink.id == link_id)).first()
+    if link is None:
+        raise LinkNotAccepted()
+    _check_newest(db, link_id, link)
+    return _decided_key(db, link.card_id)
+
+
+def _check_newest(db: Connection, link_id: str, link: Row[Any]) -> None:
+    if links.newest_link(db, link.card_id) != link_id:
+        raise LinkOpened() if link.state == "opened" else LinkSuperseded()
+
+
+def _decided_key(db: Connection, card_id: str) -> Row[Any]:
+    """The card's one key. Raises CardHeld, CardClosed."""
+    key = db.execute(_KEY.where(CardRow.id == card_id)).one()
+    now = clock.now(db)
+    is_held = key.payment_until is not None and key.payment_until > now
+    rules.decide_reissue(card_state=key.state, held_until=key.payment_until if is_held else None)
+    return key
+
+
+def _replace(db: Connection, key: Row[Any], now: datetime, *, reason: str, letter_kind: str | None) -> links.NewLink:
+    """Two statements: a card has one waiting link at most, so the old one is dead before the new one is made."""
+    facts = {"reason": reason, "link_id": key.link_id, "code_id": key.code_id}
+    together(db, _kill(key, now), event_of("link_reissued", at=now, card_id=key.card_id, facts=facts))
+    link, writes = queue_reissue(key.card_id, letter_kind, reason=reason, card_expires_at=key.expires_at, at=now)
+    together(db, writes)
+    return link
+
+
+def _kill(key: Row[Any], now: datetime) -> list[Write | None]:
+    return [
+        links.supersede_link(key.link_id) if key.link_id else None,
+        one_key.kill_code(key.code_id, now) if key.code_id else None,
+        one_key.point_at(key.card_id),
+    ]
+
+
+_KEY = (
+    select(
+        CardRow.id.label("card_id"),
+        CardRow.state,
+        CardRow.expires_at,
+        CardKey.link_id,
+        CardKey.code_id,
+        PaymentRow.expires_at.label("payment_until"),
+    )
+    .join(CardKey, CardKey.card_id == CardRow.id)
+    .outerjoin(PaymentRow, PaymentRow.id == CardKey.payment_id)
+)

@@ -1,0 +1,36 @@
+"""Stores: who takes cards."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import insert, select
+
+from app import clock
+from app.db.transaction import transaction
+from app.ids import new_id
+from app.redemption.models import Store as StoreRow
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store; `mode` is live or test and never changes."""
+
+    id: str
+    name: str
+    mode: str
+    created_at: datetime
+
+
+def add_store(name: str, *, mode: str) -> Store:
+    """Adds a store in mode `live` or `test`."""
+    with transaction() as db:
+        store = Store(new_id("str"), name, mode, clock.now(db))
+        db.execute(insert(StoreRow).values(id=store.id, name=name, mode=mode, created_at=store.created_at))
+        return store
+
+
+def list_stores() -> list[Store]:
+    """All stores, oldest first."""
+    columns = (StoreRow.id, StoreRow.name, StoreRow.mode, StoreRow.created_at)
+    with transaction() as db:
+        return [Store(**row._mapping) for row in db.execute(select(*columns).order_by(StoreRow.id))]

@@ -1,0 +1,50 @@
+-- The database as the last guard of the books.
+
+-- The only writer of a running balance: owned by the owner, run as the owner, fired by the insert of a transfer.
+-- The service has no right to update an account, so it can move money only by writing down the movement.
+CREATE FUNCTION apply_transfer() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+BEGIN
+    UPDATE public.account SET balance_minor = balance_minor - NEW.amount_minor WHERE id = NEW.debit_id AND kind = 'card';
+    UPDATE public.account SET balance_minor = balance_minor + NEW.amount_minor WHERE id = NEW.credit_id AND kind = 'card';
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION apply_transfer() FROM PUBLIC;
+CREATE TRIGGER transfer_moves_balances AFTER INSERT ON transfer FOR EACH ROW EXECUTE FUNCTION apply_transfer();
+ALTER TABLE transfer ENABLE ALWAYS TRIGGER transfer_moves_balances;
+
+-- A new account starts at nothing, whatever its insert says.
+CREATE FUNCTION open_account() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.balance_minor := CASE WHEN NEW.kind = 'card' THEN 0 END;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER account_starts_at_nothing BEFORE INSERT ON account FOR EACH ROW EXECUTE FUNCTION open_account();
+ALTER TABLE account ENABLE ALWAYS TRIGGER account_starts_at_nothing;
+
+-- A card account's balance as committed by now. VOLATILE gives the function a snapshot of its own, newer than that of
+-- the statement which waited for the card's lock; a join in that statement would read the balance from before the wait.
+CREATE FUNCTION balance_of(wanted text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN (SELECT balance_minor FROM account WHERE id = wanted);
+END $$;
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
+END $$;
+CREATE TRIGGER transfer_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transfer FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE transfer ENABLE ALWAYS TRIGGER transfer_append_only;
+CREATE TRIGGER event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON event FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE event ENABLE ALWAYS TRIGGER event_append_only;
+
+-- What the service may do: no DDL, nothing but INSERT on the books and the events, DELETE only where rows are of no more use.
+GRANT USAGE ON SCHEMA public TO scrip_service, scrip_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO scrip_service, scrip_reader;
+GRANT INSERT (id, kind, owner_id, currency, mode) ON account TO scrip_service;
+GRANT INSERT (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, payment_id, at) ON transfer TO scrip_service;
+GRANT INSERT (id, at, kind, actor, request_id, card_id, payment_id, facts) ON event TO scrip_service;
+GRANT INSERT ON issuer, programme, programme_store, store, settlement, refund TO scrip_service;
+GRANT INSERT, UPDATE ON card, claim_link, code, card_key, payment, letter, client, client_secret, signing_key TO scrip_service;
+GRANT INSERT, DELETE ON claim_key TO scrip_service;
+GRANT INSERT, UPDATE, DELETE ON request TO scrip_service;
+GRANT EXECUTE ON FUNCTION balance_of(text) TO scrip_service, scrip_reader;

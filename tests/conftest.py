@@ -1,0 +1,76 @@
+"""What every test stands on: a real PostgreSQL with the real roles, cheap Argon2, and a small world of parties."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from app import config
+from app.db.embedded import EmbeddedPostgres, temporary_postgres
+from app.db.migrate import bootstrap, upgrade
+from app.key_files import make_key_files
+from tests.world import World, make_world
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedPostgres]:
+    """An embedded PostgreSQL for the whole run; it forgets everything at the end."""
+    with temporary_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def urls(server: EmbeddedPostgres) -> dict[str, str]:
+    """URLs by role, with roles and schema in place."""
+    made = {
+        role: server.url("scrip", user=f"scrip_{role}", password=f"{role}-pw")
+        for role in ("migrator", "service", "reader")
+    }
+    made["admin"] = str(make_url(server.admin_url).set(database="scrip").render_as_string(hide_password=False))
+    bootstrap(server.admin_url, migrate_url=made["migrator"], service_url=made["service"], reader_url=made["reader"])
+    upgrade(made["migrator"])
+    return made
+
+
+@pytest.fixture(scope="session")
+def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of fresh key files."""
+    folder = tmp_path_factory.mktemp("keys")
+    make_key_files(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def database(urls: dict[str, str], keys_dir: Path) -> config.Settings:
+    """The process's settings, on the real database. The cheap Argon2 is below what `from_env` would accept."""
+    settings = config.Settings(
+        database_url=urls["service"],
+        public_url="http://127.0.0.1:8000",
+        keys=config.read_keys(keys_dir),
+        smtp=config.Smtp("127.0.0.1", 25, "none", "cards@scrip.example"),
+        argon2=config.Argon2Cost(memory_kib=64, time_cost=1),
+        database_pool_size=60,
+    )
+    config.use(settings)
+    return settings
+
+
+@pytest.fixture
+def world(database: config.Settings) -> World:
+    """An issuer with a programme, and two stores."""
+    return make_world()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's path. Without one the test is skipped, but never in CI."""
+    if CHROMIUM is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("Chromium is missing: CI installs it")
+        pytest.skip("Chromium is not installed")
+    return CHROMIUM
