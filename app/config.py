@@ -45,7 +45,7 @@ class Smtp:
 
 @dataclass(frozen=True)
 class Keys:
-    """The secret keys outside the database. The pepper file is read again when it changes (see issuance/code_hash.py)."""
+    """The secret keys outside the database. The pepper file is read again when it changes (issuance/code_hash.py)."""
 
     pepper_file: Path
     personal: KeyRing
@@ -90,7 +90,7 @@ class Settings:
 
 
 def read_keys(folder: Path) -> Keys:
-    """The key files of a folder, each 0400. Raises UnsafeSettings when one is missing, readable by others or malformed."""
+    """A folder of key files, each 0400. Raises UnsafeSettings when one is missing, malformed or readable by others."""
     read_key_lines(folder / "pepper.keys")
     rings = {name: KeyRing(read_key_lines(folder / f"{name}.keys")) for name in KEY_FILES if name != "pepper"}
     return Keys(pepper_file=folder / "pepper.keys", **rings)

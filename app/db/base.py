@@ -1,9 +1,9 @@
 """The declarative base of every room's tables, and the column types that they share."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from sqlalchemy import BigInteger, DateTime, MetaData, Text
+from sqlalchemy import BigInteger, DateTime, MetaData, Row, Select, Text
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 #: An identifier: compared byte by byte, whatever the database's collation.
@@ -26,3 +26,9 @@ class Base(DeclarativeBase):
             "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
         }
     )
+
+
+#: A row of whatever columns its query names.
+AnyRow = Row[*tuple[Any, ...]]
+#: A query whose columns are named where it stands.
+AnySelect = Select[*tuple[Any, ...]]

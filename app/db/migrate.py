@@ -64,7 +64,7 @@ def _make_role(admin: Connection, role: str, password: str | None) -> None:
     """A role that can log in only if it has a password, and owns, creates and bypasses nothing."""
     if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
         admin.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
-    login = sql.SQL("NOLOGIN PASSWORD NULL")
+    login: sql.Composable = sql.SQL("NOLOGIN PASSWORD NULL")
     if password:  # hashed here, so that no server log can hold it
         verifier = admin.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
         login = sql.SQL("LOGIN PASSWORD {}").format(sql.Literal(verifier))

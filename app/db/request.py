@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, delete, literal_column, select, update
-from sqlalchemy.dialects.postgresql import JSONB, BYTEA, insert
+from sqlalchemy.dialects.postgresql import BYTEA, JSONB, insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import Insert, Update
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from sqlalchemy import Connection, literal_column, select
 from sqlalchemy.sql.dml import Delete, Insert, Update
 
+from app.db.base import AnySelect
+
 Write = Insert | Update | Delete
 
 
@@ -14,7 +16,7 @@ def together(db: Connection, *writes: Write | Sequence[Write | None] | None) -> 
     All of them see the state before the statement, their order is not fixed, and no row may be written by two of them
     (PostgreSQL manual, section 7.8.4). Foreign keys are checked at the end, so a row may point at one made beside it.
     """
-    statement = select(literal_column("1"))
+    statement: AnySelect = select(literal_column("1"))
     for place, write in enumerate(_flat(writes)):
         statement = statement.add_cte(write.returning(literal_column("1")).cte(f"write_{place}"))
     db.execute(statement)

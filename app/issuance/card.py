@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, literal, select
+from sqlalchemy import Connection, case, literal, select
 from sqlalchemy.orm import aliased
 
 from app import clock
+from app.db.base import AnyRow, AnySelect
 from app.db.transaction import transaction
 from app.errors import NotFound
 from app.events.event import Event, events_of_card
@@ -100,7 +101,7 @@ def _state_at(now: datetime) -> Any:
     return case((due, literal("lapsed")), else_=CardRow.state)
 
 
-def _query(now: datetime) -> Select[Any]:
+def _query(now: datetime) -> AnySelect:
     return (
         select(
             CardRow.id,
@@ -133,7 +134,7 @@ def _query(now: datetime) -> Select[Any]:
     )
 
 
-def _described(db: Connection, row: Row[Any], now: datetime) -> Card:
+def _described(db: Connection, row: AnyRow, now: datetime) -> Card:
     lapsed = row.state == "lapsed"
     link_id = row.link_id or row.code_link_id
     return Card(
@@ -154,7 +155,7 @@ def _described(db: Connection, row: Row[Any], now: datetime) -> Card:
     )
 
 
-def _reached_through(row: Row[Any], now: datetime) -> ReachedThrough | None:
+def _reached_through(row: AnyRow, now: datetime) -> ReachedThrough | None:
     if row.link_id is not None:
         is_past = row.link_state == "waiting" and row.link_expires_at <= now
         return ReachedThrough("link", row.link_id, "lapsed" if is_past else row.link_state, row.link_expires_at)

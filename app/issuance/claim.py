@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from app import clock, secrecy
+from app.db.base import AnyRow
 from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import LinkNotAccepted, LinkOpened
@@ -104,7 +104,7 @@ def _lock(db: Connection, link_id: str) -> str | None:
     return db.scalar(query.where(ClaimLink.id == link_id).with_for_update(of=[Card, CardKey]))
 
 
-def _decide(db: Connection, link_id: str, key: str, nonce: str) -> tuple[Row[Any], rules.Opening, datetime]:
+def _decide(db: Connection, link_id: str, key: str, nonce: str) -> tuple[AnyRow, rules.Opening, datetime]:
     """Proves the key before anything is told, then asks the rules."""
     if not links.is_key_of(db, link_id, key):
         raise LinkNotAccepted()

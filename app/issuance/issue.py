@@ -5,9 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, insert, select
 
 from app import clock
+from app.db.base import AnyRow
 from app.db.request import Reference, answer_again, is_first, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
@@ -101,7 +102,7 @@ def issue_card(
         return replace(card, claim_link=claim_link)
 
 
-def _programme(db: Connection, programme_id: str, issuer_id: str) -> Row[Any]:
+def _programme(db: Connection, programme_id: str, issuer_id: str) -> AnyRow:
     columns = ("currency", "mode", "card_min_minor", "card_max_minor", "valid_days")
     row = db.execute(
         select(*(getattr(ProgrammeRow, name) for name in columns)).where(

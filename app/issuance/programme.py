@@ -105,7 +105,7 @@ def _insert(db: Connection, programme: Programme, issuer_id: str) -> None:
     }
     db.execute(insert(ProgrammeRow).values(issuer_id=issuer_id, all_stores=programme.stores is None, **columns))
     if programme.stores:
-        rows = [dict(programme_id=programme.id, store_id=store, mode=programme.mode) for store in programme.stores]
+        rows = [{"programme_id": programme.id, "store_id": store, "mode": programme.mode} for store in programme.stores]
         db.execute(insert(ProgrammeStore), rows)
 
 

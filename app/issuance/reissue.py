@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from app.db.together import Write
-
 from app.issuance import links, one_key
 from app.mail.letter import letter_of
 
@@ -22,7 +21,7 @@ def queue_reissue(
     """The new link and the writes that make it the card's one key and mail it, for `together`.
 
     The caller kills the link or code before, in a statement of its own where both are links: a card has at most one
-    waiting link. `due_at` puts the letter off. Without a letter kind nothing is mailed: the caller hands the link over itself.
+    waiting link. `due_at` puts the letter off. Without a letter kind nothing is mailed: the caller hands the link over.
     """
     link = links.new_link(card_id, reason, card_expires_at=card_expires_at, at=at)
     writes: list[Write] = [links.link_insert(link), one_key.point_at(card_id, link_id=link.id)]

@@ -17,7 +17,7 @@ from app.redemption.payment import Payment, described_with
 def confirm_payment(
     payment_id: str, *, store_id: str, reference: Reference, order_reference: str, amount: Money | None = None
 ) -> Payment:
-    """Fixes the order, keeps `amount` of the hold (all of it without one), and holds it for the programme's longer time.
+    """Fixes the order, keeps `amount` of the hold (all without one), and holds it for the programme's longer time.
 
     Raises NotFound, PaymentClosed, OrderSuperseded, CurrencyMismatch, AmountOverHold, ReferenceReused, Busy.
     """

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, insert, literal_column, or_, select
+from sqlalchemy import Connection, exists, func, insert, literal_column, or_, select
 
 from app import clock
+from app.db.base import AnyRow, AnySelect
 from app.db.request import Reference, answer_again, claim_request, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
@@ -82,7 +82,7 @@ def _exchange(
         return answer
 
 
-def _new_payment(row: Row[Any], asker: rules.Asker, held_minor: int, until: datetime, now: datetime) -> Payment:
+def _new_payment(row: AnyRow, asker: rules.Asker, held_minor: int, until: datetime, now: datetime) -> Payment:
     nothing = Money(0, row.currency)
     return Payment(
         id=new_id("pay"),
@@ -101,7 +101,7 @@ def _new_payment(row: Row[Any], asker: rules.Asker, held_minor: int, until: date
 
 
 def _write(
-    db: Connection, row: Row[Any], payment: Payment, asker: rules.Asker, answer: Exchanged, reference: Reference
+    db: Connection, row: AnyRow, payment: Payment, asker: rules.Asker, answer: Exchanged, reference: Reference
 ) -> None:
     held_minor = payment.held.amount_minor
     together(
@@ -148,11 +148,11 @@ def _record_try(asker: rules.Asker, reason: str) -> None:
         db.execute(event_of("code_refused", at=clock.now(db), facts=facts))
 
 
-def _payment(db: Connection, payment_id: str) -> Row[Any]:
+def _payment(db: Connection, payment_id: str) -> AnyRow:
     return db.execute(select(*COLUMNS).where(PaymentRow.id == payment_id)).one()
 
 
-def _seen(row: Row[Any], open_payment: Row[Any] | None) -> rules.CodeSeen:
+def _seen(row: AnyRow, open_payment: AnyRow | None) -> rules.CodeSeen:
     return rules.CodeSeen(
         state=row.code_state,
         bound_store_id=row.bound_store_id,
@@ -169,7 +169,7 @@ def _seen(row: Row[Any], open_payment: Row[Any] | None) -> rules.CodeSeen:
     )
 
 
-def _locking(code_id: str, store_id: str, reference: Reference) -> Select[Any]:
+def _locking(code_id: str, store_id: str, reference: Reference) -> AnySelect:
     """Claims the request, then locks card, key and code; time and balance are read after any wait (see holds.py)."""
     claimed = select(func.count().label("claimed")).select_from(claim_request(reference).cte("new")).subquery("claim")
     is_listed = exists().where(ProgrammeStore.programme_id == Programme.id, ProgrammeStore.store_id == store_id)

@@ -19,7 +19,7 @@ def expire_due() -> int:
     with transaction() as db:
         now = clock.now(db)
         due = union(*_due(now)).limit(BATCH)
-        card_ids = list(db.scalars(due))
+        card_ids = [str(row[0]) for row in db.execute(due)]
     return sum(_expire(card_id) for card_id in card_ids)
 
 
@@ -33,7 +33,7 @@ def _expire(card_id: str) -> bool:
         return close_due(db, card_id, clock.now(db))
 
 
-def _due(now: datetime) -> Iterator[Select[tuple[str]]]:
+def _due(now: datetime) -> Iterator[Select[str]]:
     yield select(PaymentRow.card_id).where(PaymentRow.state == "held", PaymentRow.expires_at <= now)
     yield select(Code.card_id).where(Code.state == "bound", Code.bound_until <= now)
     yield select(ClaimLink.card_id).where(ClaimLink.state == "waiting", ClaimLink.expires_at <= now)

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, literal_column, select, update
+from sqlalchemy import Connection, func, literal_column, select, update
 from sqlalchemy.sql.dml import Update
 
 from app import clock
+from app.db.base import AnyRow, AnySelect
 from app.db.request import Reference, claim_request
 from app.db.together import Write, together
 from app.errors import NotFound
@@ -30,7 +30,7 @@ class Locked:
 
     is_first: bool
     now: datetime
-    row: Row[Any]
+    row: AnyRow
     payment: rules.PaymentSeen
     balance_minor: int
 
@@ -94,7 +94,7 @@ def keep_for(card_id: str, expires_at: datetime, now: datetime) -> Update | None
     return one_key.keep_card(card_id, until) if until != expires_at else None
 
 
-def _read_locked(db: Connection, query: Select[Any]) -> Locked:
+def _read_locked(db: Connection, query: AnySelect) -> Locked:
     row = db.execute(query).first()
     if row is None:
         raise NotFound("There is no such payment.")
@@ -116,7 +116,7 @@ def _read_locked(db: Connection, query: Select[Any]) -> Locked:
     return Locked(row.claimed > 0, clock.read(row.stamp), row, payment, row.card_balance_minor)
 
 
-def _locking(payment_id: str, store_id: str, claim: Select[Any]) -> Select[Any]:
+def _locking(payment_id: str, store_id: str, claim: AnySelect) -> AnySelect:
     """The row is locked inside; its time and balance are read outside, so that both are from after any wait.
 
     The count over the claim is part of the locked row, so the claim comes before the locks: twins meet there and
@@ -160,7 +160,7 @@ def _locking(payment_id: str, store_id: str, claim: Select[Any]) -> Select[Any]:
     )
 
 
-_ALREADY = select(literal_column("1").label("claimed"))
+_ALREADY: AnySelect = select(literal_column("1").label("claimed"))
 
 _DUE = (
     select(
@@ -194,7 +194,7 @@ _DUE = (
 )
 
 
-def _expire_hold(card: Row[Any], now: datetime) -> list[Write | None]:
+def _expire_hold(card: AnyRow, now: datetime) -> list[Write | None]:
     """The hold is over: what it held is free again, its code is dead, and a new link goes out."""
     ended = (
         update(PaymentRow)
@@ -212,13 +212,13 @@ def _expire_hold(card: Row[Any], now: datetime) -> list[Write | None]:
     return [ended, event, *_new_link_after(card, "expiry", now)]
 
 
-def _end_binding(card: Row[Any], now: datetime) -> list[Write | None]:
+def _end_binding(card: AnyRow, now: datetime) -> list[Write | None]:
     """The store voided, and nobody typed the code there again in time."""
     facts = {"code_id": card.code_id, "store_id": card.store_id}
     return [event_of("binding_ended", at=now, card_id=card.id, facts=facts), *_new_link_after(card, "void", now)]
 
 
-def _new_link_after(card: Row[Any], reason: str, now: datetime) -> list[Write | None]:
+def _new_link_after(card: AnyRow, reason: str, now: datetime) -> list[Write | None]:
     expires_at = issuance_rules.after_release(card.expires_at, now)
     _, writes = queue_reissue(
         card.id, "hold_expired", reason=reason, card_expires_at=expires_at, at=now, facts={"store": card.store_name}
@@ -226,7 +226,7 @@ def _new_link_after(card: Row[Any], reason: str, now: datetime) -> list[Write | 
     return [one_key.kill_code(card.code_id, now), keep_for(card.id, card.expires_at, now), *writes]
 
 
-def _lapse(card: Row[Any], now: datetime) -> list[Write | None]:
+def _lapse(card: AnyRow, now: datetime) -> list[Write | None]:
     return lapse_card(
         card.id,
         Money(card.balance_minor, card.currency),
@@ -239,6 +239,6 @@ def _lapse(card: Row[Any], now: datetime) -> list[Write | None]:
     )
 
 
-def _lapse_link(card: Row[Any], now: datetime) -> list[Write | None]:
+def _lapse_link(card: AnyRow, now: datetime) -> list[Write | None]:
     event = event_of("link_lapsed", at=now, card_id=card.id, facts={"link_id": card.link_id})
     return [lapse_link(card.link_id), event]

@@ -6,14 +6,15 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from app import clock
+from app.config import settings
+from app.db.base import AnyRow
 from app.db.transaction import transaction
 from app.errors import NotFound
 from app.money import Money
 from app.oauth.keys import sign
-from app.config import settings
 from app.redemption.models import PaymentRow
 
 
@@ -64,13 +65,13 @@ def read_payment(payment_id: str, *, store_id: str) -> Payment:
         return describe_payment(row, clock.now(db))
 
 
-def described_with(row: Row[Any], changes: Mapping[str, Any], now: datetime) -> Payment:
+def described_with(row: AnyRow, changes: Mapping[str, Any], now: datetime) -> Payment:
     """The payment as it will be once these columns are written."""
     return describe_payment(SimpleNamespace(**{**row._mapping, **changes}), now)
 
 
-def describe_payment(row: Row[Any] | SimpleNamespace, now: datetime) -> Payment:
-    """The payment at `now`: a hold that is over is shown as expired, or settled where a part was, before any job ran."""
+def describe_payment(row: AnyRow | SimpleNamespace, now: datetime) -> Payment:
+    """The payment at `now`: a hold that is over shows as expired, or settled where a part was, before any job ran."""
     is_over = row.state == "held" and row.expires_at <= now
     state = row.state if not is_over else "settled" if row.settled_minor else "expired"
     held = 0 if is_over else row.held_minor

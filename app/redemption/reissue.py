@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from app import clock
+from app.db.base import AnyRow
 from app.db.request import Reference, answer_again, is_first, keep_answer
 from app.db.together import Write, together
 from app.db.transaction import transaction
@@ -45,7 +46,7 @@ def reissue_card(card_id: str, *, issuer_id: str, deliver: Literal["email", "lin
 
 
 def resend_link(link_id: str, *, key: str) -> None:
-    """Mails a new link to the card's address and kills the waiting link or unused code. The link's key is the authority.
+    """Mails a new link to the card's address and kills the waiting link or unused code. The key is the authority.
 
     Raises LinkNotAccepted, LinkOpened or LinkSuperseded when a newer link exists, CardHeld, CardClosed, TryLater, Busy.
     """
@@ -98,7 +99,7 @@ def _lock_newest(db: Connection, link_id: str) -> tuple[str, datetime]:
     return link.card_id, now
 
 
-def _key_of_newest(db: Connection, link_id: str) -> Row[Any]:
+def _key_of_newest(db: Connection, link_id: str) -> AnyRow:
     link = db.execute(select(ClaimLink.card_id, ClaimLink.state).where(ClaimLink.id == link_id)).first()
     if link is None:
         raise LinkNotAccepted()
@@ -106,12 +107,12 @@ def _key_of_newest(db: Connection, link_id: str) -> Row[Any]:
     return _decided_key(db, link.card_id)
 
 
-def _check_newest(db: Connection, link_id: str, link: Row[Any]) -> None:
+def _check_newest(db: Connection, link_id: str, link: AnyRow) -> None:
     if links.newest_link(db, link.card_id) != link_id:
         raise LinkOpened() if link.state == "opened" else LinkSuperseded()
 
 
-def _decided_key(db: Connection, card_id: str) -> Row[Any]:
+def _decided_key(db: Connection, card_id: str) -> AnyRow:
     """The card's one key. Raises CardHeld, CardClosed."""
     key = db.execute(_KEY.where(CardRow.id == card_id)).one()
     now = clock.now(db)
@@ -120,7 +121,7 @@ def _decided_key(db: Connection, card_id: str) -> Row[Any]:
     return key
 
 
-def _replace(db: Connection, key: Row[Any], now: datetime, *, reason: str, letter_kind: str | None) -> links.NewLink:
+def _replace(db: Connection, key: AnyRow, now: datetime, *, reason: str, letter_kind: str | None) -> links.NewLink:
     """Two statements: a card has one waiting link at most, so the old one is dead before the new one is made."""
     facts = {"reason": reason, "link_id": key.link_id, "code_id": key.code_id}
     together(db, _kill(key, now), event_of("link_reissued", at=now, card_id=key.card_id, facts=facts))
@@ -129,7 +130,7 @@ def _replace(db: Connection, key: Row[Any], now: datetime, *, reason: str, lette
     return link
 
 
-def _kill(key: Row[Any], now: datetime) -> list[Write | None]:
+def _kill(key: AnyRow, now: datetime) -> list[Write | None]:
     return [
         links.supersede_link(key.link_id) if key.link_id else None,
         one_key.kill_code(key.code_id, now) if key.code_id else None,

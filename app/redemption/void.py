@@ -1,4 +1,4 @@
-"""Void: the order failed; the whole hold is released, and the code stays with its store until the hold's time is over."""
+"""Void: the order failed; the hold is released, and the code stays with its store until the hold's time is over."""
 
 from datetime import timedelta
 from typing import Any
