@@ -65,9 +65,9 @@ def compose(letter: DueLetter, filled: Filled, *, mail_from: str, now: datetime)
     message["Subject"] = subject
     message["Message-ID"] = f"<{letter.id}.{letter.tries}@{sender.address.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = LANGUAGE
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(html, subtype="html", cte="quoted-printable")
+    message["Content-Language"] = LANGUAGE  # after the parts, or it would move into the first
     international = not recipient.addr_spec.isascii()
     content = message.as_bytes(policy=SMTP.clone(utf8=international))
     return Parcel(sender.address, recipient.addr_spec, content, international)
@@ -117,10 +117,11 @@ def _rendered(filled: Filled) -> tuple[str, str, str]:
     values["money"] = partial(display_money, locale=filled.locale)
     values["date"] = partial(display_date, locale=filled.locale)
     values["language"] = LANGUAGE
-    text = _environment().get_template(f"{filled.template}.txt")
-    subject = "".join(text.blocks["subject"](text.new_context(values)))
+    template = _environment().get_template(f"{filled.template}.txt")
+    subject = "".join(template.blocks["subject"](template.new_context(values)))
+    text = re.sub(r"\n{3,}", "\n\n", template.render(values)).strip() + "\n"
     html = _environment().get_template(f"{filled.template}.html").render(values)
-    return " ".join(subject.replace(WORD_JOINER, "").split()), text.render(values), _inliner().inline(html)
+    return " ".join(subject.replace(WORD_JOINER, "").split()), text, _inliner().inline(html)
 
 
 def _tamed(context: Mapping[str, object]) -> dict[str, object]:
