@@ -81,6 +81,11 @@ class EmbeddedPostgres:
         """The server's process, while it runs."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.folder / "log"
+
     def url(self, database: str, *, user: str, password: str) -> str:
         """A SQLAlchemy URL for a database and a role of this server."""
         host = quote(str(self.socket_folder), safe="")
@@ -197,7 +202,7 @@ class EmbeddedPostgres:
         argv: list[str | Path] = [installed.bin / "postgres", "-D", self._data, "-k", self.socket_folder]
         for name, value in self.settings.items():
             argv += ["-c", f"{name}={value}"]
-        with open_log(self.folder / "log") as log:
+        with open_log(self.log) as log:
             self._process = start_child(
                 argv,
                 log=log,
@@ -213,7 +218,7 @@ class EmbeddedPostgres:
 
     def _log_end(self) -> str:
         with suppress(OSError):
-            return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-12:])
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
         return ""
 
 

@@ -73,16 +73,16 @@ class Children:
         for child in self._children:
             if child.process is not None and (status := child.process.poll()) is not None:
                 kill_group(child.process.pid)  # its own workers, which still hold its sockets
-                self.count_death(f"{child.name} ended ({_in_words(status)})", child.name)
+                self.count_death(f"{child.name} ended ({_in_words(status)})", self.log_of(child.name))
                 self.start(child)
 
-    def count_death(self, what: str, name: str) -> None:
+    def count_death(self, what: str, log: Path) -> None:
         """Says that a process died, and gives up when too many did."""
         now = time.monotonic()
         if len(self._deaths) == DEATHS_FORGIVEN and now - self._deaths[0] < DEATHS_WITHIN_S:
-            raise DemoError(f"{what}, after {DEATHS_FORGIVEN} such deaths in a minute; {self._end_of_log(name)}")
+            raise DemoError(f"{what}, after {DEATHS_FORGIVEN} such deaths in a minute; {_end_of(log)}")
         self._deaths.append(now)
-        self._say(f"{what}; starting it again. Its log: {self.log_of(name)}")
+        self._say(f"{what}; starting it again. Its log: {log}")
 
     def stop(self) -> None:
         """Ends all of them at once, and waits until nothing of theirs is left."""
@@ -104,9 +104,7 @@ class Children:
         self._folder.write(NOTE, births)
 
     def _end_of_log(self, name: str) -> str:
-        log = self.log_of(name)
-        lines = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
-        return f"its log ({log}) ends with:\n" + "\n".join(lines)
+        return _end_of(self.log_of(name))
 
 
 def end_leftovers(folder: DataFolder) -> bool:
@@ -126,6 +124,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _end_left(pid: int) -> None:
     end_process(pid, ENDING, lambda: not is_alive(pid))
     kill_group(pid)
+
+
+def _end_of(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
+    return f"its log ({log}) ends with:\n" + "\n".join(lines)
 
 
 def _in_words(status: int) -> str:

@@ -121,7 +121,7 @@ class Demo:
         while True:
             time.sleep(LOOK_EVERY_S)
             if self.database.pid is None:
-                self.children.count_death("PostgreSQL ended", "postgres")
+                self.children.count_death("PostgreSQL ended", self.database.log)
                 self.database.start()
             self.children.revive()
 

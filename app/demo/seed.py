@@ -1,7 +1,6 @@
 """What a new data folder needs before the service can start: roles, schema, keys, parties and their clients."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from app import config
 from app.db.migrate import bootstrap, is_current, upgrade
 from app.demo.folder import DataFolder
 from app.issuance.issuer import add_issuer, list_issuers
+from app.key_files import make_key_files
 from app.oauth.clients import NewClient, add_client
 from app.oauth.keys import ensure_keys
 from app.oauth.scopes import PARTY_SCOPES
@@ -23,7 +23,7 @@ def main(path: str) -> None:
     """Does what is missing; run again it changes nothing. The settings are in the environment, as in production."""
     folder = DataFolder(Path(path))
     prepare_database()
-    subprocess.run([sys.executable, "-P", "-m", "app.cli", "keys", "init"], check=True)
+    make_key_files(Path(os.environ["KEYS_DIR"]))
     config.use(config.Settings.from_env(os.environ))
     ensure_keys()
     kept = folder.read("demo.json")
