@@ -1,0 +1,94 @@
+"""The house stays as it was drawn: who may know whom, and what every module says of itself."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LINT = Path(sys.executable).with_name("lint-imports")
+
+#: One line for each contract that breaks it.
+PLANTED = {
+    "Later stages of the money's path know earlier ones": ("app/ledger/transfer.py", "import app.issuance.issue"),
+    "Inside a room: routes and pages": ("app/redemption/rules.py", "import app.redemption.models"),
+    "Verbs know nothing of HTTP": ("app/redemption/void.py", "from flask import request"),
+    "Rules and plain modules are read and tested without web": ("app/money.py", "import sqlalchemy"),
+    "Verbs of one room do not know each other (redemption)": (
+        "app/redemption/refund.py",
+        "import app.redemption.settle",
+    ),
+    "Verbs of one room do not know each other (issuance)": ("app/issuance/issue.py", "import app.issuance.claim"),
+}
+
+
+def broken(folder: Path) -> list[str]:
+    """The contracts that a copy of the house breaks."""
+    run = subprocess.run(
+        [LINT, "--no-cache"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
+    report = run.stdout + run.stderr
+    assert "Contracts: " in report, report
+    found = re.findall(r"^(.*) BROKEN", report, re.MULTILINE)
+    assert run.returncode == (1 if found else 0), report
+    return found
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The house without its furniture."""
+    if not LINT.exists():
+        pytest.skip("import-linter is not installed (extra `quality`)")
+    shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__", "static"))
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    return tmp_path
+
+
+def test_the_house_keeps_its_contracts_and_knows_every_module(copy: Path) -> None:
+    assert broken(copy) == []
+    (copy / "app" / "somewhere.py").write_text('"""A module that has no place on the map."""\n')
+    assert len(broken(copy)) == 1
+
+
+@pytest.mark.parametrize("contract", PLANTED)
+def test_a_planted_violation_is_caught(copy: Path, contract: str) -> None:
+    place, line = PLANTED[contract]
+    with (copy / place).open("a") as module:
+        module.write(f"\n{line}\n")
+    assert any(name.startswith(contract) for name in broken(copy))
+
+
+MODULES = sorted(path for path in (ROOT / "app").rglob("*.py"))
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path != ROOT / "app" / "__init__.py"], ids=ids)
+def test_every_module_begins_with_a_sentence_that_says_what_it_is_for(path: Path) -> None:
+    first, _, rest = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")
+    assert first.endswith((".", ";", ":")) or rest, f"{ids(path)} begins with {first!r}"
+    assert path.read_text().startswith('"""')
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_a_file_has_one_subject_and_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_rules_load_neither_web_nor_database() -> None:
+    rules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES if path.name == "rules.py"]
+    heavy = "{'flask', 'sqlalchemy', 'psycopg', 'marshmallow', 'authlib'}"
+    script = f"import sys, {', '.join(rules)}; print(sorted({heavy} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
