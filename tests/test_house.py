@@ -1,6 +1,7 @@
 """The house stays as it was drawn: who may know whom, and what every module says of itself."""
 
 import ast
+import configparser
 import os
 import re
 import shutil
@@ -92,3 +93,11 @@ def test_rules_load_neither_web_nor_database() -> None:
     script = f"import sys, {', '.join(rules)}; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_whatever_lies_beside_the_code_is_installed_with_it() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    installed = set(re.findall(r"\*\*/\*(\.\w+)", setup["options.package_data"]["*"]))
+    lying = {path.suffix for path in (ROOT / "app").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert lying - installed == {".py"}
