@@ -204,7 +204,7 @@ def _wait_for_answer(port: int, look: Callable[[], None]) -> None:
         look()
         connection = HTTPConnection(LOOPBACK, port, timeout=1)
         try:
-            connection.request("GET", "/.well-known/jwks.json")
+            connection.request("GET", "/healthz")
             return connection.getresponse().status == 200
         except (OSError, HTTPException):
             return False
