@@ -22,8 +22,8 @@ class ClientRefused(InvalidClientError):  # type: ignore[misc]
     description = f"Client authentication failed. This endpoint takes {METHOD}."
 
     def get_headers(self) -> list[tuple[str, str]]:
-        """RFC 9110, section 11.6.1: a 401 names the scheme; RFC 7617: Basic has a realm."""
-        return [*super().get_headers(), ("WWW-Authenticate", CHALLENGE)]
+        """RFC 7617: a challenge to Basic has a realm, which Authlib's own lacks."""
+        return [*super(InvalidClientError, self).get_headers(), ("WWW-Authenticate", CHALLENGE)]
 
 
 def identify_client(authorization: str | None, parameters: Collection[str], *, named: str | None) -> Client:

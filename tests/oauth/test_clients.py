@@ -140,7 +140,7 @@ def test_rotations_at_once_leave_two_live_secrets(bookshop: Party) -> None:
 def test_the_database_refuses_a_third_live_secret(bookshop: Party) -> None:
     rotate_secret(bookshop.client.client_id)
     for slot in (1, 2, 3):
-        with pytest.raises(IntegrityError, match="client_secret_(two_live|slot_known)"), transaction() as db:
+        with pytest.raises(IntegrityError, match=r"client_secret_(two_live|slot_known)"), transaction() as db:
             db.execute(
                 insert(ClientSecret).values(
                     id=new_id("sec"),

@@ -19,7 +19,7 @@ def key(
 
 
 def test_the_newest_key_whose_time_has_come_signs() -> None:
-    """A key that took over a moment ago, but is not yet published for long enough, waits; the one before it signs on."""
+    """A key that took over, but is not yet published for long enough, waits; the one before it signs on."""
     ring = Ring([key("old", since=NOON - HOUR, until=NOON + HOUR), key("new", since=NOON), key("next")])
     assert ring.signer("access", NOON - timedelta(seconds=1)).kid == "old"
     assert ring.signer("access", NOON).kid == "new"

@@ -1,16 +1,22 @@
 """Our signing keys in the database and in a process: made, published, signing, retiring."""
 
+import dataclasses
 import json
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, make_url, select, update
 
-from app import clock
+from app import clock, config
 from app.config import settings
+from app.db.embedded import EmbeddedPostgres
+from app.db.engine import engine
+from app.db.migrate import bootstrap, upgrade
 from app.db.transaction import transaction
 from app.oauth import keys
 from app.oauth.key_ring import PUBLISHED_BEFORE, PURPOSES, VERIFIES_AFTER, Purpose, public_jwk
@@ -21,8 +27,23 @@ from tests.oauth.conftest import segments
 A_SECOND = timedelta(seconds=1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def database_of_our_own(server: EmbeddedPostgres, urls: dict[str, str], database: config.Settings) -> Iterator[None]:
+    """These tests throw keys away that other tests' servers sign with, so they do it elsewhere."""
+    ours = {
+        role: make_url(url).set(database="scrip_keys").render_as_string(hide_password=False)
+        for role, url in urls.items()
+    }
+    bootstrap(server.admin_url, migrate_url=ours["migrator"], service_url=ours["service"], reader_url=ours["reader"])
+    upgrade(ours["migrator"])
+    config.use(dataclasses.replace(database, database_url=ours["service"], database_pool_size=10))
+    yield
+    engine().dispose()
+    config.use(database)
+
+
 @pytest.fixture(autouse=True)
-def fresh_keys(database: object) -> None:
+def fresh_keys() -> None:
     """Each test starts with keys that no test before it has moved."""
     keys.rotate_signing(compromised=True)
 
@@ -200,11 +221,11 @@ def test_a_key_that_another_process_made_is_found_before_the_next_refresh(monkey
 def test_the_keys_are_read_again_every_half_a_minute(monkeypatch: pytest.MonkeyPatch, statements: list[str]) -> None:
     keys.jwks()
     before = len(statements)
-    started = keys.monotonic()
-    monkeypatch.setattr(keys, "monotonic", lambda: started + 25)
+    started = time.monotonic()
+    monkeypatch.setattr("app.oauth.keys.monotonic", lambda: started + 25)
     keys.jwks()
     assert len(statements) == before
-    monkeypatch.setattr(keys, "monotonic", lambda: started + 31)
+    monkeypatch.setattr("app.oauth.keys.monotonic", lambda: started + 31)
     keys.jwks()
     assert len(statements) > before
 

@@ -1,0 +1,62 @@
+"""The two public documents: what this server can do, and which keys verify what it signs."""
+
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from flask.testing import FlaskClient
+from joserfc.jwk import KeySet
+
+from app.config import settings
+
+METADATA = "/.well-known/oauth-authorization-server"
+
+
+def test_the_metadata_names_only_what_is_there(client: FlaskClient) -> None:
+    origin = settings().public_url
+    assert client.get(METADATA).get_json() == {
+        "issuer": origin,
+        "token_endpoint": f"{origin}/oauth/token",
+        "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "grant_types_supported": ["client_credentials"],
+        "response_types_supported": [],
+        "scopes_supported": ["issue", "exchange", "settle", "refund", "bill"],
+        "jwks_uri": f"{origin}/.well-known/jwks.json",
+        "service_documentation": f"{origin}/docs",
+    }
+
+
+def test_the_metadata_is_valid_but_for_a_flow_that_we_do_not_have(client: FlaskClient) -> None:
+    """Authlib's validator wants a response type even of a server without an authorization endpoint."""
+    found = AuthorizationServerMetadata(client.get(METADATA).get_json())
+    found["response_types_supported"] = ["none"]
+    found.validate()
+
+
+def test_every_endpoint_in_the_metadata_answers(client: FlaskClient) -> None:
+    found, origin = client.get(METADATA).get_json(), settings().public_url
+    assert client.get(found["jwks_uri"].removeprefix(origin)).status_code == 200
+    assert client.post(found["token_endpoint"].removeprefix(origin)).status_code == 400
+
+
+def test_the_host_header_does_not_change_the_issuer(client: FlaskClient) -> None:
+    """RFC 8414, section 3.3: who can choose the issuer can choose the keys."""
+    found = client.get(METADATA, headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"}).get_json()
+    assert "evil" not in str(found)
+
+
+def test_the_key_set_holds_public_keys_only(client: FlaskClient) -> None:
+    found = client.get("/.well-known/jwks.json").get_json()
+    assert set(found) == {"keys"}
+    assert len(found["keys"]) >= 4
+    for key in found["keys"]:
+        assert set(key) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+        assert (key["kty"], key["crv"], key["use"], key["alg"]) == ("EC", "P-256", "sig", "ES256")
+    KeySet.import_key_set(found)
+
+
+def test_anyones_script_may_read_both_and_caches_may_keep_them_for_minutes(client: FlaskClient) -> None:
+    """A store's page verifies balance tokens in the browser."""
+    for path in (METADATA, "/.well-known/jwks.json"):
+        answer = client.get(path)
+        assert answer.mimetype == "application/json"
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Cache-Control"] == "public, max-age=300"
+        assert "Set-Cookie" not in answer.headers
