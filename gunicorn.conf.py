@@ -2,6 +2,19 @@
 
 import os
 
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+
+class MaskedLogger(Logger):
+    """Hands gunicorn's messages to the root logger, whose handler masks secrets (app/web/logs.py)."""
+
+    def setup(self, cfg: Config) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
 wsgi_app = "wsgi:app"
 bind = "127.0.0.1:8000"
 workers = 2
@@ -18,6 +31,7 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # The service writes its own log, which says less: no query, no address, no header.
 accesslog = None
 loglevel = "warning"
+logger_class = MaskedLogger
 
 timeout = 30
 graceful_timeout = 20
