@@ -1,0 +1,1 @@
+"""Tests of what we send to people."""
