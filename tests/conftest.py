@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import make_url
 
 from app import config
 from app.db.embedded import EmbeddedPostgres, temporary_postgres
 from app.db.migrate import bootstrap, upgrade
+from app.factory import create_app
 from app.key_files import make_key_files
 from tests.world import World, make_world
 
@@ -74,3 +77,17 @@ def chromium() -> str:
             pytest.fail("Chromium is missing: CI installs it")
         pytest.skip("Chromium is not installed")
     return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def app(database: config.Settings) -> Flask:
+    """The whole service in this process."""
+    made = create_app(database)
+    made.testing = False  # a bug must be answered as in production
+    return made
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser or machine without a network between."""
+    return app.test_client()

@@ -97,6 +97,7 @@ def _new_payment(row: AnyRow, asker: rules.Asker, held_minor: int, until: dateti
         refunded=nothing,
         expires_at=until,
         created_at=now,
+        as_of=now,
     )
 
 

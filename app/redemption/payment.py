@@ -34,6 +34,7 @@ class Payment:
     refunded: Money
     expires_at: datetime
     created_at: datetime
+    as_of: datetime
     replayed: bool = False
 
 
@@ -92,10 +93,11 @@ def describe_payment(row: AnyRow | SimpleNamespace, now: datetime) -> Payment:
         refunded=money(row.refunded_minor),
         expires_at=row.expires_at,
         created_at=row.created_at,
+        as_of=now,
     )
 
 
-def sign_balance(payment: Payment, now: datetime) -> str | None:
+def sign_balance(payment: Payment) -> str | None:
     """The balance token of an open payment: a JWT that the store's pages verify offline and that authorises nothing.
 
     None for a payment that holds nothing.
@@ -106,7 +108,7 @@ def sign_balance(payment: Payment, now: datetime) -> str | None:
         "iss": settings().public_url,
         "aud": payment.store_id,
         "sub": payment.id,
-        "iat": int(now.timestamp()),
+        "iat": int(payment.as_of.timestamp()),
         "exp": int(payment.expires_at.timestamp()),
         "balance_minor": payment.balance.amount_minor,
         "currency": payment.balance.currency,

@@ -19,7 +19,7 @@ from app.issuance.card import Card, describe_card
 from app.issuance.claim import Claimed, codes_today, draw_fresh_code, show_fresh_code
 from app.issuance.code_hash import hashing
 from app.issuance.models import Card as CardRow
-from app.issuance.models import CardKey, ClaimLink
+from app.issuance.models import CardKey, ClaimLink, Code
 from app.issuance.reissue import queue_reissue
 from app.redemption import rules
 from app.redemption.holds import lock_card
@@ -77,6 +77,18 @@ def fresh_code(link_id: str) -> Claimed:
         issuance_rules.decide_fresh_code(codes_today(db, card_id, now))
         together(db, _kill(key, now))
         return show_fresh_code(db, fresh, card_id, link_id, now, how="fresh")
+
+
+def retire_code(card_id: str, newest_epoch: int) -> bool:
+    """Kills a card's code of an older pepper epoch and mails a new link, unless a store holds it. True when it did."""
+    with transaction() as db:
+        now = lock_card(db, card_id)
+        key = db.execute(_KEY.where(CardRow.id == card_id)).one()
+        epoch = db.scalar(select(Code.pepper_epoch).where(Code.id == key.code_id))
+        if now is None or key.payment_until is not None or epoch in (None, newest_epoch):
+            return False
+        _replace(db, key, now, reason="pepper", letter_kind="new_link")
+        return True
 
 
 def _resend(db: Connection, link_id: str) -> None:

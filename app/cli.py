@@ -1,0 +1,248 @@
+"""The `scrip` command: what operators run."""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.config import Settings, UnsafeSettings
+from app.db.migrate import bootstrap as make_roles
+from app.db.migrate import upgrade
+from app.errors import Refusal
+from app.web.context import Acting, acting
+
+MODE = click.Choice(["live", "test"])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command; what an operator can mend is one line on standard error and exit status 1."""
+    acting.set(Acting(f"operator:{getpass.getuser()}"))
+    try:
+        scrip(arguments, standalone_mode=True)
+    except (UnsafeSettings, Refusal, ValueError) as error:
+        click.echo(f"scrip: {error}", err=True)
+        sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def scrip() -> None:
+    """Issues gift cards and lets other people's stores take them. Settings come from the environment: see the docs."""
+
+
+def wired(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that needs the settings and the database."""
+    from functools import wraps
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        from app.factory import wire
+
+        wire(Settings.from_env())
+        command(*args, **kwargs)
+
+    return run
+
+
+@scrip.command()
+@click.option("--bootstrap", is_flag=True, help="Make roles and database first, as DATABASE_ADMIN_URL.")
+def migrate(bootstrap: bool) -> None:
+    """Bring the database to this release's schema."""
+    url = _env("DATABASE_MIGRATE_URL")
+    if bootstrap:
+        make_roles(
+            _env("DATABASE_ADMIN_URL"),
+            migrate_url=url,
+            service_url=_env("DATABASE_URL"),
+            reader_url=os.environ.get("DATABASE_READER_URL"),
+        )
+    upgrade(url)
+    click.echo("The schema is up to date.")
+
+
+@scrip.command()
+@wired
+def worker() -> None:
+    """Send letters and end what is past its time, until stopped."""
+    from app.factory import worker_tasks
+    from app.jobs.worker import run
+
+    acting.set(Acting("worker"))
+    run(worker_tasks())
+
+
+@scrip.command()
+def audit() -> None:
+    """Recompute the books and every card's key from the transfers; exit 1 on any difference."""
+    from sqlalchemy import create_engine
+
+    from app.ledger.audit import NAMED, audit
+
+    url = os.environ.get("DATABASE_READER_URL") or _env("DATABASE_URL")
+    wrong = 0
+    with create_engine(url, isolation_level="REPEATABLE READ").begin() as db:
+        for check, count, findings in audit(db):
+            click.echo(f"{'ok  ' if not count else 'FAIL'} {check.name}")
+            for finding in findings:
+                click.echo(f"       {finding.subject}: {finding.wrong}")
+            if count > NAMED:
+                click.echo(f"       and {count - NAMED} more")
+            wrong += count
+    click.echo(f"{wrong} differences." if wrong else "The books balance.")
+    sys.exit(1 if wrong else 0)
+
+
+@scrip.group()
+def issuer() -> None:
+    """Who funds cards."""
+
+
+@issuer.command("add")
+@click.argument("name")
+@click.option("--mode", type=MODE, required=True)
+@wired
+def add_issuer(name: str, mode: str) -> None:
+    """Add an issuer; prints its ID."""
+    from app.issuance.issuer import add_issuer
+
+    click.echo(add_issuer(name, mode=mode).id)
+
+
+@issuer.command("list")
+@wired
+def list_issuers() -> None:
+    """List issuers."""
+    from app.issuance.issuer import list_issuers
+
+    for found in list_issuers():
+        click.echo(f"{found.id}  {found.mode}  {found.name}")
+
+
+@scrip.group()
+def store() -> None:
+    """Who takes cards."""
+
+
+@store.command("add")
+@click.argument("name")
+@click.option("--mode", type=MODE, required=True)
+@wired
+def add_store(name: str, mode: str) -> None:
+    """Add a store; prints its ID."""
+    from app.redemption.store import add_store
+
+    click.echo(add_store(name, mode=mode).id)
+
+
+@store.command("list")
+@wired
+def list_stores() -> None:
+    """List stores."""
+    from app.redemption.store import list_stores
+
+    for found in list_stores():
+        click.echo(f"{found.id}  {found.mode}  {found.name}")
+
+
+@scrip.group()
+def client() -> None:
+    """The machines of issuers and stores."""
+
+
+@client.command("add")
+@click.argument("name")
+@click.option("--issuer", "issuer_id", help="The issuer that it acts for.")
+@click.option("--store", "store_id", help="The store that it acts for.")
+@click.option("--mode", type=MODE, required=True)
+@click.option("--scope", "scopes", multiple=True, help="Again for each scope; all of its party's without any.")
+@wired
+def add_client(name: str, issuer_id: str | None, store_id: str | None, mode: str, scopes: tuple[str, ...]) -> None:
+    """Add a client; prints its ID and its secret, this once."""
+    from app.oauth.clients import add_client
+    from app.oauth.scopes import PARTY_SCOPES
+
+    chosen = scopes or PARTY_SCOPES["issuer" if issuer_id else "store"]
+    made = add_client(name=name, mode=mode, issuer_id=issuer_id, store_id=store_id, scopes=chosen)
+    click.echo(f"client_id      {made.client_id}\nclient_secret  {made.client_secret}")
+
+
+@client.command("list")
+@wired
+def list_clients() -> None:
+    """List clients, without their secrets."""
+    from app.oauth.clients import list_clients
+
+    for found in list_clients():
+        state = "disabled" if found.disabled_at else "enabled"
+        click.echo(f"{found.client_id}  {found.party_id}  {state}  {' '.join(sorted(found.scopes))}  {found.name}")
+
+
+@client.command("rotate")
+@click.argument("client_id")
+@wired
+def rotate_client(client_id: str) -> None:
+    """Give a client another secret; the one before lives on until the next rotation."""
+    from app.oauth.clients import rotate_secret
+
+    click.echo(f"client_secret  {rotate_secret(client_id).client_secret}")
+
+
+@client.command("disable")
+@click.argument("client_id")
+@wired
+def disable_client(client_id: str) -> None:
+    """Refuse a client from now on; access tokens that it has live on for minutes at most."""
+    from app.oauth.clients import disable_client
+
+    disable_client(client_id)
+    click.echo("Disabled.")
+
+
+@scrip.group()
+def keys() -> None:
+    """Secret keys outside the database."""
+
+
+@keys.command("init")
+def init_keys() -> None:
+    """Make the key files that are missing in KEYS_DIR. Keep them apart from the database's backups."""
+    from app.key_files import make_key_files
+
+    for path in make_key_files(Path(_env("KEYS_DIR"))):
+        click.echo(f"made {path}")
+
+
+@keys.command("rotate-pepper")
+@click.option("--retire", is_flag=True, help="Kill the codes of older epochs at once; their holders get new links.")
+@wired
+def rotate_pepper(retire: bool) -> None:
+    """Begin a new pepper epoch for codes that are drawn from now on."""
+    from app.redemption.pepper import retire_old_epochs, start_epoch
+
+    if retire:
+        click.echo(f"{retire_old_epochs()} codes retired; their holders get new links.")
+    else:
+        click.echo(f"Pepper epoch {start_epoch()} begins. The one before drains as its codes are used or lapse.")
+
+
+@keys.command("rotate-signing")
+@wired
+def rotate_signing() -> None:
+    """Let the next signing keys sign, and publish the ones after them."""
+    from app.oauth.keys import rotate_signing
+
+    for rotation in rotate_signing():
+        click.echo(str(rotation))
+
+
+def _env(name: str) -> str:
+    if value := os.environ.get(name):
+        return value
+    raise UnsafeSettings(f"{name} is not set")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Wires everything: settings, rooms, letters, tasks."""
+
+from flask import Blueprint, Flask, Response, jsonify
+
+from app import config
+from app.db.transaction import transaction
+from app.holder import pages as holder_pages
+from app.issuance import routes as issuance_routes
+from app.issuance.letters import fill_letter
+from app.jobs.worker import Task
+from app.mail.filling import register as register_filling
+from app.mail.sending import send_due_letters
+from app.oauth import routes as oauth_routes
+from app.redemption import routes as redemption_routes
+from app.redemption.expire import expire_due
+from app.web import logs, problems, requests
+from app.web.api import make_api
+from app.web.converters import IdConverter
+
+LETTERS = ("claim", "reissue", "new_link", "hold_expired", "receipt", "refund")
+
+
+def create_app(settings: config.Settings) -> Flask:
+    """The service as a WSGI application."""
+    wire(settings)
+    app = Flask(__name__, static_folder=None)
+    app.url_map.converters["id"] = IdConverter
+    requests.register(app)
+    problems.register(app)
+    app.register_blueprint(
+        Blueprint("web", "app.web", static_folder="static", template_folder="templates", static_url_path="/static/web")
+    )
+    api = make_api(app)
+    api.register_blueprint(issuance_routes.blueprint)
+    api.register_blueprint(redemption_routes.blueprint)
+    app.register_blueprint(oauth_routes.blueprint)
+    app.register_blueprint(holder_pages.blueprint)
+    app.add_url_rule("/healthz", "health", show_health)
+    return app
+
+
+def wire(settings: config.Settings) -> None:
+    """What the service, the worker and the commands share: settings, logs, and how letters are filled."""
+    config.use(settings)
+    logs.configure(settings.log_level)
+    for kind in LETTERS:
+        register_filling(kind, fill_letter)
+
+
+def worker_tasks() -> list[Task]:
+    """What the worker does."""
+    return [Task("letters", 1, send_due_letters), Task("expire", 1, expire_due)]
+
+
+def show_health() -> Response:
+    """200 while the database answers; Busy otherwise."""
+    with transaction() as db:
+        db.exec_driver_sql("SELECT 1")
+    return jsonify(status="ok")

@@ -1,0 +1,100 @@
+"""Wire shapes of payments, settlements and refunds."""
+
+from marshmallow import fields, validate
+
+from app.redemption.payment import sign_balance
+from app.web.arguments import MoneyField, Strict, Text, whole
+
+LONGEST_HOLD_S = 366 * 86_400
+_PREFIX = r"[0-9a-fA-F:.]{2,43}/[0-9]{1,3}\Z"
+
+
+class ShopperIn(Strict):
+    """Which shopper of the store: a keyed hash that the store makes, never a name or an address."""
+
+    key_hash = fields.String(required=True, validate=validate.Regexp(r"[!-~]{8,128}\Z"))
+    address_prefix = fields.String(
+        validate=validate.Regexp(_PREFIX), metadata={"description": "IPv4 /24 or IPv6 /64", "example": "192.0.2.0/24"}
+    )
+
+
+class ExchangeIn(Strict):
+    """A code to exchange for a payment."""
+
+    code = fields.String(
+        required=True,
+        validate=validate.Length(1, 100),
+        load_only=True,
+        metadata={"description": "As the shopper typed it", "format": "password"},
+    )
+    order_reference = Text(longest=200, required=True)
+    shopper = fields.Nested(ShopperIn, load_default=None)
+    amount = MoneyField(load_default=None)
+    hold_ttl_s = whole(60, LONGEST_HOLD_S, load_default=None)
+
+
+class ConfirmIn(Strict):
+    """The order that stands on the payment."""
+
+    order_reference = Text(longest=200, required=True)
+    amount = MoneyField(load_default=None)
+
+
+class SettleIn(Strict):
+    """How much to take for good."""
+
+    amount = MoneyField(required=True)
+    final = fields.Boolean(load_default=True, truthy={True}, falsy={False})
+    order_reference = Text(longest=200, load_default=None)
+
+
+class VoidIn(Strict):
+    """Nothing: the whole hold is released."""
+
+
+class ExtendIn(Strict):
+    """For how long from now."""
+
+    hold_ttl_s = whole(60, LONGEST_HOLD_S, required=True)
+
+
+class RefundIn(Strict):
+    """How much goes back to the card."""
+
+    amount = MoneyField(required=True)
+    reason = Text(longest=500, load_default=None)
+
+
+class PaymentOut(Strict):
+    """A payment."""
+
+    id = fields.String()
+    state = fields.String(metadata={"description": "held, settled, voided or expired"})
+    confirmed = fields.Boolean()
+    order_reference = fields.String()
+    balance = MoneyField(metadata={"description": "The card's, when this payment last moved"})
+    held = MoneyField()
+    settled = MoneyField()
+    released = MoneyField()
+    refunded = MoneyField()
+    expires_at = fields.AwareDateTime()
+    created_at = fields.AwareDateTime()
+    balance_token = fields.Function(sign_balance, metadata={"description": "A signed JWT while held, else null"})
+
+
+class SettlementOut(Strict):
+    """What one settle took, gave free and left held."""
+
+    id = fields.String()
+    settled = MoneyField()
+    released = MoneyField()
+    remaining = MoneyField()
+    payment = fields.Nested(PaymentOut)
+
+
+class RefundOut(Strict):
+    """Money that went back to the card."""
+
+    id = fields.String()
+    amount = MoneyField()
+    payment = fields.Nested(PaymentOut)

@@ -1,0 +1,137 @@
+"""The JSON API: its blueprints, its OpenAPI document, and the page that shows it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from flask import Flask, Response, render_template, url_for
+from flask_smorest import Api as SmorestApi
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields
+
+from app.config import settings
+from app.web.arguments import MoneyField, StrictParser
+from app.web.idempotency import HEADER
+from app.web.problems import MEDIA_TYPE
+
+VERSION = "1"
+
+View = TypeVar("View", bound=Callable[..., Any])
+#: What says who may call: it sets `required_scopes` on the view that it returns.
+Guard = Callable[[Callable[..., Any]], Any]
+
+
+class ProblemSchema(Schema):
+    """Problem details (RFC 9457). Further members are facts of the problem, such as `errors` or `held_until`."""
+
+    type = fields.String(metadata={"example": "urn:scrip:problem:amount-over-hold"})
+    title = fields.String()
+    status = fields.Integer()
+    detail = fields.String()
+    slug = fields.String(metadata={"example": "amount-over-hold"})
+    instance = fields.String(metadata={"description": "The request's ID"})
+    errors = fields.List(fields.Dict(), metadata={"description": "For shapes: a JSON pointer and a sentence each"})
+
+
+class Api(SmorestApi):  # type: ignore[misc]
+    """The OpenAPI document from the code. Errors are problems (web/problems.py), so it handles none itself."""
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def _register_error_handlers(self) -> None:
+        """Nothing here: the app's own handlers answer."""
+
+
+class ApiBlueprint(Blueprint):  # type: ignore[misc]
+    """A part of the API, with strict arguments and problems as its errors."""
+
+    ARGUMENTS_PARSER = StrictParser()
+
+    def operation(
+        self,
+        method: str,
+        rule: str,
+        guard: Guard,
+        *,
+        answer: type[Schema],
+        status: int = 200,
+        body: type[Schema] | None = None,
+        query: type[Schema] | None = None,
+        also: Mapping[int, str] | None = None,
+    ) -> Callable[[View], View]:
+        """One operation: its guard comes first, then its shape; the OpenAPI document says all of it.
+
+        `also`: other good statuses with the same answer, and what they mean.
+        """
+
+        def decorate(view: View) -> View:
+            made = self.response(status, answer)(view)
+            for other, meaning in (also or {}).items():
+                made = self.alt_response(other, schema=answer, description=meaning)(made)
+            if body is not None:
+                made = self.arguments(body)(made)
+            if query is not None:
+                made = self.arguments(query, location="query")(made)
+            made = guard(made)
+            keyed = KEYED if method == "POST" else {}
+            made = self.doc(security=[{"oauth": [scope]} for scope in made.required_scopes], **keyed)(made)
+            return cast(View, self.route(rule, methods=[method])(made))
+
+        return decorate
+
+
+def make_api(app: Flask) -> Api:
+    """Prepares `/openapi.json` and `/docs`, both served by us; blueprints are registered on what it returns."""
+    app.config.update(
+        API_TITLE="Scrip",
+        API_VERSION=VERSION,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={"info": {"description": _ABOUT}, "servers": [{"url": settings().public_url}]},
+        JSON_SORT_KEYS=False,
+    )
+    api = Api(app)
+    api.register_field(MoneyField, "object", None)
+    flow = {"tokenUrl": "/oauth/token", "scopes": _SCOPES}
+    scheme = {"type": "oauth2", "flows": {"clientCredentials": flow}}
+    api.spec.components.security_scheme("oauth", scheme)
+    app.add_url_rule("/docs", "docs", _show_docs)
+    return api
+
+
+#: Documentation of the header that every POST needs.
+KEYED = {
+    "parameters": [
+        {
+            "in": "header",
+            "name": HEADER,
+            "required": True,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]{1,255}$"},
+            "description": "Your own name for this request. Sent again with it, the request is done once.",
+        }
+    ]
+}
+
+
+def _show_docs() -> Response:
+    page = Response(render_template("docs.html", spec_url=url_for("api-docs.openapi_json")))
+    page.headers["Content-Security-Policy"] = (
+        "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+        "worker-src blob:; frame-ancestors 'none'"
+    )
+    return page
+
+
+_SCOPES = {
+    "exchange": "Exchange codes for payments",
+    "settle": "Confirm, settle, void and extend payments",
+    "refund": "Refund settled payments",
+    "bill": "Read payments for a bill",
+    "issue": "Issue cards and run programmes",
+}
+
+_ABOUT = f"""
+Gift cards that third-party stores take. Money is a whole number of ISO 4217 minor units. Times are RFC 3339 in UTC.
+Lists are `items` and `next`, paged by `limit` and `after`. Unknown fields are refused. Every POST needs an
+`{HEADER}`; the same request under the same key is done once and answered the same. Errors are `{MEDIA_TYPE}`.
+"""

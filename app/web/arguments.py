@@ -1,0 +1,173 @@
+"""The shape of requests: strict JSON, strict fields, and errors that point at the field that is wrong."""
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
+
+from flask import Request, request
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import UnsupportedMediaType
+
+from app.errors import InvalidRequest, MalformedJson
+from app.ids import is_id
+from app.money import MAX_MINOR, Money, is_currency
+
+
+class InvalidShape(InvalidRequest):
+    """The request is not valid."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        """`errors`: a JSON pointer and a sentence for each field that is wrong."""
+        super().__init__(errors[0]["detail"], pointer=errors[0]["pointer"])
+        self.facts = {"errors": errors}
+
+
+class StrictParser(FlaskParser):
+    """Refuses what is not JSON, and whatever field nobody asked for."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {  # noqa: RUF012  as the base class has it
+        "json": RAISE,
+        "query": RAISE,
+        "headers": EXCLUDE,
+    }
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        """The body as an object. Raises UnsupportedMediaType, MalformedJson."""
+        if req.mimetype != "application/json":
+            raise UnsupportedMediaType("Send application/json.")
+        return read_json(req.get_data(cache=True))
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
+        """Every field that is wrong, by its pointer."""
+        messages = error.messages_dict
+        body = messages.get("json") or messages.get("query") or messages
+        raise InvalidShape(list(_pointed(body, "")))
+
+
+def read_json(raw: bytes) -> Any:
+    """Strict JSON (RFC 8259): UTF-8, no NaN, no name twice, no depth that only an attack has. Raises MalformedJson."""
+    try:
+        return json.loads(raw.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise MalformedJson("The body must be one JSON value in UTF-8, with no name twice.") from None
+
+
+def body_json() -> Any:
+    """The body of this request as it was parsed for its shape."""
+    return read_json(request.get_data(cache=True))
+
+
+class Strict(Schema):
+    """A schema that refuses unknown fields."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class Text(fields.String):
+    """Text that people wrote: no control or unpaired surrogate characters; `lines` allows new lines."""
+
+    def __init__(
+        self,
+        *,
+        longest: int,
+        least: int = 1,
+        lines: bool = False,
+        also: Callable[[str], None] | None = None,
+        **more: Any,
+    ) -> None:
+        length = validate.Length(min=least, max=longest)
+        super().__init__(validate=[length, also] if also else length, **more)
+        self.lines = lines
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:
+        text = super()._deserialize(value, attr, data, **more)
+        allowed = "\n" if self.lines else ""
+        if any(unicodedata.category(character) in ("Cc", "Cs") and character not in allowed for character in text):
+            raise ValidationError("Control characters are not allowed.")
+        return text
+
+
+class Identifier(fields.String):
+    """An identifier of one kind."""
+
+    def __init__(self, prefix: str, **more: Any) -> None:
+        super().__init__(**more)
+        self.prefix = prefix
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:
+        text = super()._deserialize(value, attr, data, **more)
+        if not is_id(text, self.prefix):
+            raise ValidationError(f"Not an identifier that begins with {self.prefix}_.")
+        return text
+
+
+class MoneyField(fields.Nested):
+    """`{"amount_minor": 3000, "currency": "GBP"}`, loaded as Money above zero."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(MoneySchema, **more)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, partial: Any = None, **more: Any) -> Money:
+        loaded = super()._deserialize(value, attr, data, partial=partial, **more)
+        return Money(loaded["amount_minor"], loaded["currency"])
+
+
+def currency_field() -> fields.String:
+    """An ISO 4217 code in capitals that cards can be issued in."""
+    return fields.String(
+        required=True,
+        validate=[validate.Regexp(r"[A-Z]{3}\Z"), _known_currency],
+        metadata={"description": "ISO 4217 code", "example": "GBP"},
+    )
+
+
+def whole(least: int, most: int, **more: Any) -> fields.Integer:
+    """A whole number within bounds; neither 3.0 nor "3" nor true is one."""
+    return fields.Integer(strict=True, validate=validate.Range(min=least, max=most), **more)
+
+
+def _known_currency(code: str) -> None:
+    if not is_currency(code):
+        raise ValidationError("Not a currency of ISO 4217.")
+
+
+class MoneySchema(Strict):
+    """A whole number of minor units of a currency."""
+
+    amount_minor = whole(1, MAX_MINOR, required=True, metadata={"example": 3000})
+    currency = currency_field()
+
+
+class PageSchema(Strict):
+    """Where in a list, and how much of it."""
+
+    limit = whole(1, 100, load_default=50)
+    after = fields.String(validate=validate.Regexp(r"[a-z]+_[0-7][0-9a-z]{25}\Z"), load_default=None)
+
+
+def _pointed(messages: Any, pointer: str) -> Iterator[dict[str, str]]:
+    if isinstance(messages, Mapping):
+        for name, inner in messages.items():
+            yield from _pointed(inner, pointer if name == "_schema" else f"{pointer}/{_escaped(name)}")
+    else:
+        for message in messages if isinstance(messages, list) else [messages]:
+            yield {"pointer": pointer, "detail": str(message)}
+
+
+def _escaped(name: object) -> str:
+    """A reference token of a JSON pointer (RFC 6901), shortened: the name may be the caller's."""
+    return str(name)[:100].replace("~", "~0").replace("/", "~1")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice")
+    return found

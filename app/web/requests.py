@@ -1,0 +1,43 @@
+"""What every HTTP request gets: an ID, an actor, headers, one line in the log."""
+
+import time
+
+import structlog
+from flask import Flask, Response, g, request
+
+from app.ids import new_id
+from app.web.context import Acting, acting
+
+#: Larger than any body that the API asks for.
+MAX_BODY_BYTES = 64 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+def register(app: Flask) -> None:
+    """Adds the request's ID, the common headers and the access log to the app."""
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY_BYTES
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def _begin() -> None:
+    g.began = time.monotonic()
+    acting.set(Acting("anonymous", new_id("req")))
+
+
+def _finish(answer: Response) -> Response:
+    answer.headers["X-Request-Id"] = acting.get().request_id or ""
+    answer.headers.setdefault("Cache-Control", "no-store")
+    answer.headers.setdefault("X-Content-Type-Options", "nosniff")
+    answer.headers.setdefault("Referrer-Policy", "no-referrer")
+    answer.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    log.info(
+        "request",
+        method=request.method,
+        route=str(request.url_rule) if request.url_rule else None,
+        status=answer.status_code,
+        took_ms=round((time.monotonic() - g.began) * 1000, 1),
+    )
+    return answer
