@@ -13,7 +13,7 @@ from authlib.oauth2.rfc6749 import (
 )
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Response, jsonify, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from app.config import settings
 from app.errors import Busy
@@ -125,8 +125,8 @@ def _body() -> bytes:
     request.max_content_length = MAX_BODY_BYTES
     try:
         return request.get_data(cache=False)
-    except RequestEntityTooLarge as error:
-        raise InvalidRequestError("The body is too long.") from error
+    except (RequestEntityTooLarge, ClientDisconnected) as error:
+        raise InvalidRequestError("The body is too long, or did not arrive whole.") from error
 
 
 def _pairs(body: bytes) -> list[tuple[str, str]]:
