@@ -1,20 +1,24 @@
 """What every test stands on: a real PostgreSQL with the real roles, cheap Argon2, and a small world of parties."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import make_url
+from sqlalchemy import NullPool, create_engine, make_url
 
 from app import config
 from app.db.embedded import EmbeddedPostgres, temporary_postgres
+from app.db.engine import engine
 from app.db.migrate import bootstrap, upgrade
 from app.factory import create_app
 from app.key_files import make_key_files
+from app.oauth.keys import forget_keys
 from tests.world import World, make_world
 
 CHROMIUM = shutil.which("chromium")
@@ -37,6 +41,9 @@ def urls(server: EmbeddedPostgres) -> dict[str, str]:
     made["admin"] = str(make_url(server.admin_url).set(database="scrip").render_as_string(hide_password=False))
     bootstrap(server.admin_url, migrate_url=made["migrator"], service_url=made["service"], reader_url=made["reader"])
     upgrade(made["migrator"])
+    admin = create_engine(server.admin_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with admin.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE scrip_template TEMPLATE scrip")
     return made
 
 
@@ -61,6 +68,28 @@ def database(urls: dict[str, str], keys_dir: Path) -> config.Settings:
     )
     config.use(settings)
     return settings
+
+
+@pytest.fixture
+def own_database(
+    database: config.Settings, server: EmbeddedPostgres, urls: dict[str, str]
+) -> Iterator[config.Settings]:
+    """A fresh database for one test, which may break it or count everything in it."""
+    name = f"scrip_{secrets.token_hex(4)}"
+    url = make_url(urls["service"]).set(database=name).render_as_string(hide_password=False)
+    settings = replace(database, database_url=url)
+    admin = create_engine(server.admin_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE scrip_template")
+    config.use(settings)
+    forget_keys()
+    yield settings
+    engine().dispose()
+    config.use(database)
+    forget_keys()
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
 
 
 @pytest.fixture
