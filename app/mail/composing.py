@@ -37,6 +37,11 @@ KEPT_INVISIBLE = frozenset("\u200c\u200d")
 LINK_MAKERS = re.compile(r"(?<=\S)\.(?=\w)|@(?=\S)|:(?=//)")
 
 
+#: What would need quotes in an address header. Python's email loses the quotes where it folds a long line, and then
+#: `Sam <eve@evil.example>` is no longer a name: so names go without.
+HEADER_SPECIALS = re.compile(r'[()<>\[\]:;@\\,"]+')
+
+
 class AddressInvalid(Exception):
     """The holder's address cannot stand in a message; the message does not repeat it."""
 
@@ -51,7 +56,7 @@ class Sender:
     @classmethod
     def of(cls, mail_from: str) -> "Sender":
         name, address = parseaddr(mail_from)
-        return cls(one_line(name) or "Scrip", address)
+        return cls(_display_name(name) or "Scrip", address)
 
 
 def compose(letter: DueLetter, filled: Filled, *, mail_from: str, now: datetime) -> Parcel:
@@ -99,6 +104,10 @@ def _visible(words: str) -> str:
     return "".join(map(shown, unicodedata.normalize("NFC", words)))
 
 
+def _display_name(words: str) -> str:
+    return one_line(HEADER_SPECIALS.sub(" ", words))
+
+
 def _recipient(filled: Filled) -> Address:
     """The address with its display name. Domains beyond ASCII travel in their IDNA form."""
     local, _, domain = filled.to_address.rpartition("@")
@@ -106,7 +115,7 @@ def _recipient(filled: Filled) -> Address:
         raise AddressInvalid
     try:
         ascii_domain = domain.encode("idna").decode()
-        return Address(one_line(filled.to_name or ""), username=local, domain=ascii_domain)
+        return Address(_display_name(filled.to_name or ""), username=local, domain=ascii_domain)
     except (ValueError, LookupError):
         raise AddressInvalid from None
 
