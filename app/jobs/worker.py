@@ -75,14 +75,15 @@ def stopping() -> bool:
 
 def _watch(threads: Sequence[threading.Thread], done: "Counter[str]", asked: list[int]) -> None:
     """Waits for the end, and says once a minute that the worker is alive and what it did since."""
-    told, told_at = Counter(done), time.monotonic()
+    told, told_at = Counter[str](), time.monotonic()
     while not asked and not _stop.is_set():
         time.sleep(LOOK_S)
         if not all(thread.is_alive() for thread in threads) and not _stop.is_set():
             raise TaskThreadDied(", ".join(thread.name for thread in threads if not thread.is_alive()))
         if time.monotonic() - told_at >= HEARTBEAT_S:
-            log.info("worker_alive", done={thread.name: done[thread.name] - told[thread.name] for thread in threads})
-            told, told_at = Counter(done), time.monotonic()
+            so_far = Counter(done)
+            log.info("worker_alive", done={thread.name: so_far[thread.name] - told[thread.name] for thread in threads})
+            told, told_at = so_far, time.monotonic()
 
 
 @contextmanager

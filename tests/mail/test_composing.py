@@ -196,7 +196,8 @@ def test_a_hostile_name_stays_a_name(kind: str, field: str) -> None:
 
 
 def test_a_hostile_message_is_quoted_as_plain_text_without_links() -> None:
-    hostile = f"<script>alert(1)</script>\nSee https://evil.example or www.evil.example\n\n\n\n{RIGHT_TO_LEFT}{{{{ 7 * 7 }}}}"
+    hostile = "<script>alert(1)</script>\nSee https://evil.example or www.evil.example\n\n\n\n" + RIGHT_TO_LEFT
+    hostile += "{{ 7 * 7 }}"
     message = written("claim", message=hostile)
     page = Page(html_of(message))
     assert "script" not in page.elements
@@ -236,7 +237,9 @@ def test_a_message_keeps_its_lines_and_nothing_invisible() -> None:
     assert plain_lines("\n Dear Sam,\r\n\r\n\r\n\r\nall the  best\u202e\u2028Kim\n") == "Dear Sam,\n\nall the best\nKim"
 
 
-@pytest.mark.parametrize("words", ["https://evil.example", "www.evil.example", "eve@evil.example", "evil.example/x?y=z"])
+@pytest.mark.parametrize(
+    "words", ["https://evil.example", "www.evil.example", "eve@evil.example", "evil.example/x?y=z"]
+)
 def test_what_mail_programs_turn_into_links_is_broken_invisibly(words: str) -> None:
     assert unlinked(words) != words
     assert unlinked(words).replace("\N{WORD JOINER}", "") == words
