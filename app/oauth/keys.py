@@ -42,6 +42,9 @@ class Rotation:
     kid: str
     signs_from: datetime
 
+    def __str__(self) -> str:
+        return f"{self.purpose}: key {self.kid} signs from {self.signs_from:%Y-%m-%d %H:%M:%S} UTC"
+
 
 def sign(purpose: Purpose, claims: Mapping[str, object], *, typ: str) -> str:
     """A JWT over the claims by the one key whose turn it is, named in the header.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, event
 from werkzeug.test import TestResponse
@@ -16,8 +15,10 @@ from app.db.engine import engine
 from app.issuance.issuer import add_issuer
 from app.oauth import keys
 from app.oauth.clients import NewClient, add_client
-from app.oauth.routes import blueprint
 from app.redemption.store import add_store
+
+#: Posts a form to the token endpoint with these credentials.
+Ask = Callable[..., TestResponse]
 
 STORE_SCOPES = ("exchange", "settle", "refund", "bill")
 
@@ -43,16 +44,7 @@ def acme(database: object) -> Party:
 
 
 @pytest.fixture
-def client(database: object) -> FlaskClient:
-    """The endpoints of this room alone. Bugs are raised, not answered."""
-    flask = Flask("oauth")
-    flask.testing = True
-    flask.register_blueprint(blueprint)
-    return flask.test_client()
-
-
-@pytest.fixture
-def ask(client: FlaskClient) -> Callable[..., TestResponse]:
+def ask(client: FlaskClient) -> Ask:
     """Posts a form to the token endpoint, by default a good one, as a client or with any Authorization header."""
 
     def post(credentials: NewClient | str | None, **form: str) -> TestResponse:

@@ -270,6 +270,12 @@ def test_an_altered_access_token_is_refused() -> None:
             read_access_token(forged)
 
 
+def test_an_access_token_longer_than_any_of_ours_is_refused_unread() -> None:
+    assert len(signed(good_claims())) < 1024
+    with pytest.raises(InvalidAccessToken):
+        read_access_token(signed(altered(padding="x" * 4096)))
+
+
 @pytest.mark.parametrize("header", [[], "alg", 7, None, True, {}, {"alg": {}}, [{"alg": "ES256"}]])
 def test_a_header_that_is_no_object_is_refused(header: object) -> None:
     with pytest.raises(InvalidAccessToken):
