@@ -38,7 +38,7 @@ class Letter:
 def keep_letter(folder: Path, recipients: Sequence[str], content: bytes) -> None:
     """Keeps a letter for good before its sender is told so: whole, synced, and then under its name."""
     name = f"{time.time_ns():020d}.eml"
-    unfinished = folder / f".{name}"
+    unfinished = folder / f"{name}.new"
     with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(b"Delivered-To: " + ", ".join(recipients).encode() + b"\r\n" + content)
         file.flush()

@@ -40,6 +40,30 @@ class Options:
     fresh: bool
 
 
+@dataclass(frozen=True)
+class Sockets:
+    """What the children listen on. The parent keeps them open: a child that is started again inherits them again."""
+
+    web: socket.socket
+    pages: socket.socket
+    mail: socket.socket
+
+    @property
+    def base_url(self) -> str:
+        """The service's origin."""
+        return f"http://{LOOPBACK}:{_port(self.web)}"
+
+    @property
+    def outbox_url(self) -> str:
+        """Where the letters are shown."""
+        return f"http://{LOOPBACK}:{_port(self.pages)}/"
+
+    def close(self) -> None:
+        """Lets others have the ports."""
+        for each in (self.web, self.pages, self.mail):
+            each.close()
+
+
 @dataclass
 class Demo:
     """One running demo."""
@@ -49,6 +73,7 @@ class Demo:
     folder: DataFolder = field(init=False)
     database: EmbeddedPostgres = field(init=False)
     children: Children = field(init=False)
+    sockets: Sockets | None = None
 
     def __post_init__(self) -> None:
         self.folder = DataFolder(self.options.folder or default_folder())
@@ -71,22 +96,22 @@ class Demo:
             self.children.stop()
             self.database.stop()
             self.folder.close()
+            if self.sockets is not None:
+                self.sockets.close()
 
     def _start(self) -> Summary:
         self.folder.open()
         leftovers = end_leftovers(self.folder)
-        web = _listen(self.options.port, PORT_PATIENCE_S if leftovers else 0)
-        pages, mail = _listen_near(_port(web) + 1), _listen(0)
+        self.sockets = sockets = _open_sockets(self.options.port, PORT_PATIENCE_S if leftovers else 0)
         if self.options.fresh:
             self.database.end_leftover()
             self.folder.clear()
         self.database.start()
-        base_url, environment = f"http://{LOOPBACK}:{_port(web)}", self._environment(_port(web), _port(mail))
+        environment = self._environment(sockets)
         self._prepare(environment)
-        self._start_children(environment, web=web, pages=pages, mail=mail)
-        _wait_for_answer(_port(web), self.children.refuse_deaths)
-        state = self._ready_card(base_url)
-        return Summary(base_url, f"http://{LOOPBACK}:{_port(pages)}/", self.folder.path, state)
+        self._start_children(environment, sockets)
+        _wait_for_answer(_port(sockets.web), self.children.refuse_deaths)
+        return Summary(sockets.base_url, sockets.outbox_url, self.folder.path, self._ready_card(sockets.base_url))
 
     def _prepare(self, environment: dict[str, str]) -> None:
         """Makes roles, schema, keys and parties, when this folder or this release is new."""
@@ -98,16 +123,15 @@ class Demo:
             self.children.run(child, patience_s=PREPARE_PATIENCE_S)
             self.folder.write(PREPARED, {"release": wanted})
 
-    def _start_children(
-        self, environment: dict[str, str], *, web: socket.socket, pages: socket.socket, mail: socket.socket
-    ) -> None:
+    def _start_children(self, environment: dict[str, str], sockets: Sockets) -> None:
         """All at once: each takes about a second to load. They inherit sockets that listen already."""
-        bound = [f"--bind=fd://{web.fileno()}", "--workers=2", "--threads=8", "--graceful-timeout=3"]
-        serve = ["-m", "gunicorn", f"--config={ROOT / 'gunicorn.conf.py'}", *bound]
-        keep = ["-m", "app.demo.outbox", str(self.folder.private("outbox")), str(mail.fileno()), str(pages.fileno())]
-        self.children.start(Child("web", serve, environment, [web.fileno()]))
+        web, pages, mail = sockets.web.fileno(), sockets.pages.fileno(), sockets.mail.fileno()
+        config = [f"--config={ROOT / 'gunicorn.conf.py'}", "--graceful-timeout=2"]
+        serve = ["-m", "gunicorn", *config, f"--bind=fd://{web}", "--workers=2", "--threads=8"]
+        keep = ["-m", "app.demo.outbox", str(self.folder.private("outbox")), str(mail), str(pages)]
+        self.children.start(Child("web", serve, environment, [web]))
         self.children.start(Child("worker", ["-m", "app.cli", "worker"], environment))
-        self.children.start(Child("outbox", keep, environment, [mail.fileno(), pages.fileno()]))
+        self.children.start(Child("outbox", keep, environment, [mail, pages]))
 
     def _ready_card(self, base_url: str) -> dict[str, Any]:
         state = self.folder.read(STATE)
@@ -125,7 +149,7 @@ class Demo:
                 self.database.start()
             self.children.revive()
 
-    def _environment(self, web_port: int, mail_port: int) -> dict[str, str]:
+    def _environment(self, sockets: Sockets) -> dict[str, str]:
         """The settings of the service, as in production, and nothing of the caller's that could steer it."""
         passwords = self._passwords()
         url = {role: self.database.url("scrip", user=f"scrip_{role}", password=passwords[role]) for role in passwords}
@@ -137,10 +161,10 @@ class Demo:
             "DATABASE_URL": url["service"],
             "DATABASE_MIGRATE_URL": url["migrator"],
             "DATABASE_READER_URL": url["reader"],
-            "PUBLIC_URL": f"http://{LOOPBACK}:{web_port}",
+            "PUBLIC_URL": sockets.base_url,
             "KEYS_DIR": str(self.folder.private("keys")),
             "SMTP_HOST": LOOPBACK,
-            "SMTP_PORT": str(mail_port),
+            "SMTP_PORT": str(_port(sockets.mail)),
             "SMTP_TLS": "none",
             "MAIL_FROM": "Scrip demo <cards@scrip.example>",
         }
@@ -160,6 +184,11 @@ def _release() -> str:
     for path in sorted((ROOT / "migrations" / "versions").glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _open_sockets(port: int, patience_s: float) -> Sockets:
+    web = _listen(port, patience_s)
+    return Sockets(web=web, pages=_listen_near(_port(web) + 1), mail=_listen(0))
 
 
 def _listen(port: int, patience_s: float = 0) -> socket.socket:

@@ -114,11 +114,14 @@ def ask(url: str, body: bytes | None = None, headers: dict[str, str] | None = No
 
 @pytest.fixture(scope="module")
 def seeded() -> Iterator[Demo]:
-    """A demo that was started for the first time and ended, to copy: the first start is the slow one."""
+    """A demo that was started afresh and ended, to copy: the first start is the slow one."""
     place = Path(tempfile.mkdtemp(prefix="scrip-test-"))
     place.chmod(0o755)
     demo = Demo(place / "demo")
-    demo.start()
+    demo.folder.mkdir()
+    (demo.folder / ".scrip-demo").write_text("the mark of an earlier start")
+    (demo.folder / "demo.json").write_text('{"issuer": "of an earlier start"}')
+    demo.start("--fresh")
     assert demo.end(signal.SIGTERM) == 0
     yield demo
     shutil.rmtree(place)
@@ -155,15 +158,6 @@ def test_nobody_else_can_read_what_it_keeps(seeded: Demo) -> None:
     assert kept["stores"] == seeded.shown["stores"]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_nothing_is_left_running(demo: Demo, signum: signal.Signals) -> None:
-    demo.start()
-    names = " ".join(demo.processes().values())
-    assert all(part in names for part in ("postgres", "gunicorn", "app.cli worker", "app.demo.outbox"))
-    assert demo.end(signum) == 0
-    assert demo.processes() == {}
-
-
 def test_the_printed_commands_take_the_card_through_exchange_settle_and_reissue(demo: Demo) -> None:
     output = demo.launch()
     text = ""
@@ -181,32 +175,33 @@ def test_the_printed_commands_take_the_card_through_exchange_settle_and_reissue(
     script = script.replace("XXXX-XXXX-XXXX-XXXX", demo.claim())
     run = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=20)
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["remaining"] == {"amount_minor": 2000, "currency": "GBP"}
+    assert json.loads(run.stdout)["released"] == {"amount_minor": 2000, "currency": "GBP"}
     assert wait_until(lambda: len(demo.letters()) == 2, 10)
     assert "Bookshop" in demo.letters()[0]["text"]
+    assert demo.end(signal.SIGHUP) == 0
+    assert demo.processes() == {}
 
 
-def test_a_second_start_finds_its_data_and_has_a_new_card_once_the_link_was_opened(demo: Demo, seeded: Demo) -> None:
+def test_a_start_finds_what_a_killed_one_had_and_has_a_new_card_once_the_link_was_opened(
+    demo: Demo, seeded: Demo
+) -> None:
+    demo.start()
+    names = " ".join(demo.processes().values())
+    assert all(part in names for part in ("postgres", "gunicorn", "app.cli worker", "app.demo.outbox"))
+    assert demo.end(signal.SIGKILL) == -signal.SIGKILL
+
     demo.start()
     assert demo.shown["issuer"] == seeded.shown["issuer"]
     assert demo.shown["stores"] == seeded.shown["stores"]
     assert demo.claim_path() == seeded.claim_path()
     demo.claim()
-    demo.end(signal.SIGTERM)
+    assert demo.end(signal.SIGTERM) == 0
+    assert demo.processes() == {}
+
     demo.start()
     assert demo.shown["stores"] == seeded.shown["stores"]
     assert demo.claim_path() != seeded.claim_path()
     assert [demo.claim_path() in " ".join(letter["links"]) for letter in demo.letters()] == [True, False]
-
-
-def test_after_a_kill_the_children_end_and_a_start_works(demo: Demo, seeded: Demo) -> None:
-    demo.start()
-    assert demo.end(signal.SIGKILL) == -signal.SIGKILL
-    demo.start()
-    assert demo.claim_path() == seeded.claim_path()
-    demo.claim()
-    assert demo.end(signal.SIGTERM) == 0
-    assert demo.processes() == {}
 
 
 def test_what_dies_is_started_again_and_loudly(demo: Demo) -> None:
@@ -218,6 +213,8 @@ def test_what_dies_is_started_again_and_loudly(demo: Demo) -> None:
     assert wait_until(lambda: demo.said().count("starting it again") == 4, 10)
     assert wait_until(lambda: answers(demo.shown["outbox_url"]), 10)
     assert len(demo.claim()) == 19
+    assert demo.end(signal.SIGINT) == 0
+    assert demo.processes() == {}
 
 
 def answers(url: str) -> bool:
@@ -238,7 +235,6 @@ def test_a_port_in_use_is_said_plainly_and_nothing_is_touched(reachable: Path) -
     assert not (reachable / "demo" / "postgres").exists()
 
 
-def test_fresh_starts_over(demo: Demo, seeded: Demo) -> None:
-    demo.start("--fresh")
-    assert demo.shown["issuer"]["client_id"] != seeded.shown["issuer"]["client_id"]
-    assert len(demo.letters()) == 1
+def test_fresh_starts_over_in_a_folder_that_bears_our_mark(seeded: Demo) -> None:
+    assert "cli_" in (seeded.folder / "demo.json").read_text()
+    assert len(list((seeded.folder / "outbox").glob("*.eml"))) == 1
