@@ -91,7 +91,7 @@ def card_state_of_link(db: Connection, link_id: str) -> HolderView | None:
     The caller has proven the link's key or session. A hold or a date that is past is over, even if no job has run.
     """
     row = db.execute(_CARD.where(ClaimLink.id == link_id)).first()
-    if row is None or links.newest_link(db, row.card_id) != link_id:
+    if row is None or db.scalar(select(links.newest_link(row.card_id))) != link_id:
         return None
     return _described(row, _history(db, row.card_id, row.currency), clock.now(db))
 

@@ -106,10 +106,10 @@ def _lock(db: Connection, link_id: str) -> str | None:
 
 def _decide(db: Connection, link_id: str, key: str, nonce: str) -> tuple[AnyRow, rules.Opening, datetime]:
     """Proves the key before anything is told, then asks the rules."""
-    if not links.is_key_of(db, link_id, key):
+    row = db.execute(_SEEN.where(ClaimLink.id == link_id, links.is_key_of(link_id, key))).first()
+    if row is None:
         raise LinkNotAccepted()
-    row = db.execute(_SEEN.where(ClaimLink.id == link_id)).one()
-    now = clock.now(db)
+    now = clock.read(row.stamp)
     seen = rules.LinkSeen(
         state=row.state,
         policy=row.link_policy,
@@ -117,7 +117,7 @@ def _decide(db: Connection, link_id: str, key: str, nonce: str) -> tuple[AnyRow,
         card_expires_at=row.card_expires_at,
         opened_at=row.opened_at,
         opened_by=row.opened_by,
-        is_newest=links.newest_link(db, row.card_id) == link_id,
+        is_newest=row.newest_id == link_id,
         same_browser=row.nonce_hash is not None and secrecy.same(row.nonce_hash, links.hash_nonce(link_id, nonce)),
         code_state=row.code_state,
         held=row.payment_id is not None,
@@ -155,6 +155,8 @@ _SEEN = (
         CardKey.code_id,
         Code.state.label("code_state"),
         Code.bound_until,
+        links.newest_link(ClaimLink.card_id).label("newest_id"),
+        func.clock_timestamp().label("stamp"),
     )
     .join(Card, Card.id == ClaimLink.card_id)
     .join(Programme, Programme.id == Card.programme_id)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, exists, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.dml import Insert, Update
 
 from app import secrecy
@@ -72,13 +73,13 @@ def hashes_of_key(link_id: str, key: str) -> list[bytes]:
     return [hash_key(link_id, key, version=version) for version in settings().keys.hashing.versions]
 
 
-def is_key_of(db: Connection, link_id: str, key: str) -> bool:
-    """Whether the key belongs to the link. Only hashes go to the database, whose time tells nothing about the key."""
-    found = select(ClaimKey.link_id).where(ClaimKey.key_hash.in_(hashes_of_key(link_id, key)))
-    return db.scalar(found) == link_id
+def is_key_of(link_id: str, key: str) -> ColumnElement[bool]:
+    """The condition that the key belongs to the link. Only hashes reach the database, whose time tells nothing."""
+    return exists().where(ClaimKey.key_hash.in_(hashes_of_key(link_id, key)), ClaimKey.link_id == link_id)
 
 
-def newest_link(db: Connection, card_id: str) -> str | None:
-    """The link that was made last for the card."""
-    order = (ClaimLink.created_at.desc(), ClaimLink.id.desc())
-    return db.scalar(select(ClaimLink.id).where(ClaimLink.card_id == card_id).order_by(*order).limit(1))
+def newest_link(card_id: ColumnElement[str] | InstrumentedAttribute[str] | str) -> ScalarSelect[str]:
+    """The link that was made last for the card, for use in a query."""
+    link = aliased(ClaimLink)
+    newest = select(link.id).where(link.card_id == card_id).order_by(link.created_at.desc(), link.id.desc())
+    return newest.limit(1).scalar_subquery()

@@ -51,7 +51,7 @@ def resend_link(link_id: str, *, key: str) -> None:
     Raises LinkNotAccepted, LinkOpened or LinkSuperseded when a newer link exists, CardHeld, CardClosed, TryLater, Busy.
     """
     with transaction() as db:
-        if not links.is_key_of(db, link_id, key):
+        if not db.scalar(select(links.is_key_of(link_id, key))):
             raise LinkNotAccepted()
         _resend(db, link_id)
 
@@ -120,7 +120,7 @@ def _key_of_newest(db: Connection, link_id: str) -> AnyRow:
 
 
 def _check_newest(db: Connection, link_id: str, link: AnyRow) -> None:
-    if links.newest_link(db, link.card_id) != link_id:
+    if db.scalar(select(links.newest_link(link.card_id))) != link_id:
         raise LinkOpened() if link.state == "opened" else LinkSuperseded()
 
 

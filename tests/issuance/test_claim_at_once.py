@@ -17,8 +17,8 @@ from tests.world import World, key_of, make_world, rows
 OPENINGS, THREADS = 1_000, 50
 
 
-def open_many(port: int, claim_url: str) -> Counter[tuple[int, str]]:
-    """The link opened by a thousand browsers, each with a nonce of its own: how often each answer came."""
+def open_many(port: int, claim_url: str, openings: int) -> Counter[tuple[int, str]]:
+    """The link opened by many browsers, each with a nonce of its own: how often each answer came."""
     link_id, key = key_of(claim_url)
 
     def open_some(times: int) -> list[tuple[int, str]]:
@@ -34,23 +34,23 @@ def open_many(port: int, claim_url: str) -> Counter[tuple[int, str]]:
         return answers
 
     with ThreadPoolExecutor(THREADS) as pool:
-        shares: Sequence[list[tuple[int, str]]] = list(pool.map(open_some, [OPENINGS // THREADS] * THREADS))
+        shares: Sequence[list[tuple[int, str]]] = list(pool.map(open_some, [openings // THREADS] * THREADS))
     return Counter(answer for share in shares for answer in share)
 
 
-def check_one_opening_wins(port: int, world: World) -> None:
+def check_one_opening_wins(port: int, world: World, openings: int) -> None:
     card = world.issue()
     assert card.claim_link is not None
-    answers = open_many(port, card.claim_link)
+    answers = open_many(port, card.claim_link, openings)
     assert answers[(200, "code")] == 1, answers
-    assert answers[(410, "link-opened")] == OPENINGS - 1, answers
+    assert answers[(410, "link-opened")] == openings - 1, answers
     codes = rows("SELECT state FROM code WHERE card_id = :card", card=card.id)
     assert [code.state for code in codes] == ["live"]
 
 
 def test_a_thousand_openings_make_one_code(database: Settings, world: World, keys_dir: Path, tmp_path: Path) -> None:
     with served(database, keys_dir, tmp_path / "log") as port:
-        check_one_opening_wins(port, world)
+        check_one_opening_wins(port, world, OPENINGS)
 
 
 def test_an_opening_that_reads_and_then_writes_is_noticed(
@@ -61,4 +61,4 @@ def test_an_opening_that_reads_and_then_writes_is_noticed(
         world = make_world()
         with pytest.raises(AssertionError):
             for _ in range(3):
-                check_one_opening_wins(port, world)
+                check_one_opening_wins(port, world, 200)
