@@ -139,6 +139,12 @@ def test_a_key_that_was_published_long_ago_signs_at_once() -> None:
         assert signer() == coming
 
 
+def test_a_rotation_says_what_an_operator_wants_to_know() -> None:
+    (coming,) = kids("next")
+    (told,) = map(str, keys.rotate_signing("access"))
+    assert told.startswith(f"access: key {coming} signs from 20")
+
+
 def test_rotating_one_purpose_leaves_the_other_alone() -> None:
     before = kids("active", "balance"), kids("next", "balance")
     keys.rotate_signing("access")

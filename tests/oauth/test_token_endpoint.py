@@ -3,18 +3,21 @@
 import base64
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from urllib.parse import quote
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from joserfc import jwt
 from joserfc.jwk import KeySet
 from sqlalchemy import NullPool, create_engine
-from werkzeug.test import TestResponse
+from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 
 from app.config import settings
 from app.ids import new_id
 from app.oauth.clients import add_client, disable_client, rotate_secret
+from app.oauth.token_endpoint import FORM, MAX_BODY_BYTES
 from tests.oauth.conftest import Ask, Party, basic, segments
 
 GRANT = {"grant_type": "client_credentials"}
@@ -252,6 +255,28 @@ def test_a_body_that_is_not_a_token_request_is_refused(
         "Content-Type": "application/x-www-form-urlencoded",
     }
     check_refused(client.post("/oauth/token", data=body, headers=headers), 400, error)
+
+
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [
+        (MAX_BODY_BYTES - 1, 200),
+        (MAX_BODY_BYTES, 200),
+        (MAX_BODY_BYTES + 1, 400),
+        (MAX_BODY_BYTES + 2, 400),
+        (10**6, 400),
+    ],
+)
+def test_a_body_without_a_stated_length_is_neither_endless_nor_cut(
+    app: Flask, acme: Party, length: int, status: int
+) -> None:
+    """As a server hands on a chunked one."""
+    body = b"grant_type=client_credentials&x=".ljust(length, b"x")
+    environ = EnvironBuilder("/oauth/token", method="POST", content_type=FORM, input_stream=BytesIO(body)).get_environ()
+    environ["HTTP_AUTHORIZATION"] = basic(acme.client.client_id, acme.client.client_secret)
+    environ["wsgi.input_terminated"] = True
+    environ.pop("CONTENT_LENGTH", None)
+    assert run_wsgi_app(app, environ)[1].startswith(f"{status} ")
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=x", "text/plain", "", "x"])
