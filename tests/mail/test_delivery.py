@@ -1,8 +1,11 @@
 """The way to the mail server: encrypted, verified, logged in."""
 
 import datetime
+import socket
 import ssl
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,7 +22,7 @@ from structlog.testing import capture_logs
 from app import config
 from app.config import Smtp
 from app.errors import Busy
-from app.mail.delivery import MailServer, NotReached, Parcel, mail_server
+from app.mail.delivery import MailServer, MailServerAway, NotReached, Parcel, mail_server
 from app.mail.rules import Outcome
 from app.mail.sending import send_due_letters
 from tests.mail.conftest import Filler, letter, post
@@ -154,21 +157,63 @@ def test_lines_of_dots_arrive_as_they_were() -> None:
     assert office.letters[0].get_content().split() == ["Hello", "."]
 
 
-def test_a_greeting_that_refuses_is_a_server_that_is_away() -> None:
-    import socket
-    import threading
-
+@contextmanager
+def reciting(*sessions: list[str]) -> Iterator[Smtp]:
+    """A server that says the same whatever it is told, session after session, and hangs up when it has said all."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        def refuse() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.sendall(b"421 4.3.2 closing\r\n")
+        reciter = threading.Thread(target=recite, args=(listener, sessions))
+        reciter.start()
+        yield Smtp("127.0.0.1", listener.getsockname()[1], "none", "letters@scrip.example")
+        reciter.join(10)
 
-        refusing = threading.Thread(target=refuse)
-        refusing.start()
-        with pytest.raises(NotReached, match="connect SMTPConnectError 421"):
-            hand_over(Smtp("127.0.0.1", listener.getsockname()[1], "none", "letters@scrip.example"))
-        refusing.join()
+
+def recite(listener: socket.socket, sessions: tuple[list[str], ...]) -> None:
+    for replies in sessions:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as lines:
+            for reply in replies:
+                connection.sendall(reply.encode() + b"\r\n")
+                while (line := lines.readline()) and reply.startswith("354") and line != b".\r\n":
+                    pass
+
+
+WELCOME, ACCEPTED = ["220 hello", "250 hello"], ["250 OK", "250 OK", "354 go on", "250 OK"]
+
+
+def test_a_greeting_that_refuses_is_a_server_that_is_away() -> None:
+    with reciting(["421 4.3.2 closing"]) as smtp, pytest.raises(NotReached, match="connect SMTPConnectError 421"):
+        hand_over(smtp)
+
+
+def test_a_server_that_takes_the_letter_and_hangs_up_has_taken_it() -> None:
+    with reciting([*WELCOME, *ACCEPTED]) as smtp:
+        assert hand_over(smtp) == Outcome("sent")
+
+
+def test_a_server_that_refuses_and_hangs_up_has_refused() -> None:
+    with reciting([*WELCOME, "250 OK", "550 5.1.1 nobody"]) as smtp:
+        assert hand_over(smtp) == Outcome("failed", "RCPT 550 5.1.1")
+
+
+def test_a_server_that_hung_up_between_two_letters_gets_the_second_in_a_new_session() -> None:
+    with reciting([*WELCOME, *ACCEPTED], [*WELCOME, *ACCEPTED]) as smtp:
+        with mail_server(smtp, greet_as="cards.example") as server:
+            outcomes = [server.hand_over(PARCEL, is_still_ours=lambda: True) for _ in range(2)]
+    assert outcomes == [Outcome("sent"), Outcome("sent")]
+
+
+def test_data_may_be_refused_before_the_message() -> None:
+    with reciting([*WELCOME, "250 OK", "250 OK", "451 4.3.0 not now", "250 OK", "221 bye"]) as smtp:
+        assert hand_over(smtp) == Outcome("later", "DATA 451 4.3.0")
+
+
+def test_a_session_that_ends_in_the_middle_of_a_letter_is_a_server_that_is_away() -> None:
+    with reciting([*WELCOME, "250 OK", "250 OK", "421 4.3.2 closing"]) as smtp:
+        with pytest.raises(MailServerAway, match=r"DATA 421 4\.3\.2"):
+            hand_over(smtp)
+    with reciting([*WELCOME, "250 OK", "250 OK"]) as smtp:
+        with pytest.raises(MailServerAway, match="send SMTPServerDisconnected"):
+            hand_over(smtp)
 
 
 def test_saying_goodbye_twice_is_fine() -> None:

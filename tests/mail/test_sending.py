@@ -1,6 +1,7 @@
 """Sending letters through a real SMTP server, on a real database."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -126,8 +127,10 @@ def test_a_server_that_hangs_up_after_a_refusal_has_refused_all_the_same(
     refused, fine = post(world, filler, "nobody@holder.example"), post(world)
     office.rcpt_replies["nobody@holder.example"] = ["550 5.1.1 no"]
     office.hang_up_after_refusal = True
-    send_due_letters()
-    send_due_letters()
+    with suppress(Busy):  # it may hang up a moment later, in the middle of the other letter
+        send_due_letters()
+    with later(seconds=13):
+        send_due_letters()
     assert letter(refused.card_id).state == "failed"
     assert letter(fine.card_id).state == "sent"
 
