@@ -1,4 +1,8 @@
--- Letters: what we send to people. A row holds neither address nor claim key: both are found when the letter is sent.
+-- Letters to holders: queued in the transaction that wants them sent, sent by the worker. Not append-only: a state moves on.
+-- A row holds neither address nor claim key (both are found when the letter is sent); facts hold no name, secret or code.
+-- due_at is moved on before every try, so that a killed worker leaves the letter to the next one; tries counts the tries
+-- that were begun, except those that never reached the mail server. last_error holds SMTP numbers or the name of an error,
+-- never the server's words, which may repeat the address.
 -- The service role needs SELECT, INSERT, and UPDATE (state, tries, due_at, sent_at, last_error); no DELETE.
 
 CREATE TABLE letter (
@@ -24,9 +28,3 @@ CREATE TABLE letter (
 
 CREATE INDEX letter_due ON letter (due_at) WHERE state = 'queued';
 CREATE INDEX letter_link ON letter (link_id) WHERE link_id IS NOT NULL;
-
-COMMENT ON TABLE letter IS 'A letter to a holder: queued in the transaction that wants it told, sent by the worker. Not append-only: its state moves on.';
-COMMENT ON COLUMN letter.facts IS 'What this letter tells (which store, how much): never an address, a name, a claim key or a code.';
-COMMENT ON COLUMN letter.due_at IS 'When to try next. Moved on before every try, so that a killed worker leaves the letter to the next one.';
-COMMENT ON COLUMN letter.tries IS 'Tries that were begun, except those that never reached the mail server.';
-COMMENT ON COLUMN letter.last_error IS 'Why the last try failed: SMTP numbers or the name of an error, never the server''s words, which may repeat the address.';
