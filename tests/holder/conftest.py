@@ -1,0 +1,102 @@
+"""The service on a real loopback port, and real browsers in front of it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from app import config
+from app.factory import create_app
+from tests.world import World
+
+#: Nothing that calls home, and no sandbox, which containers do not have.
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE: Any = {"width": 390, "height": 844}
+DESKTOP: Any = {"width": 1280, "height": 800}
+
+
+class Quiet(WSGIRequestHandler):
+    """A server that keeps no log of its own."""
+
+    def log(self, type: str, message: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@dataclass
+class Served:
+    """A running service; `heard` is every request as the server got it, with its headers and body."""
+
+    url: str
+    heard: list[str] = field(default_factory=list)
+
+    def claim_url(self, claim_link: str | None) -> str:
+        """A claim link at this server's address."""
+        assert claim_link is not None
+        return self.url + claim_link[claim_link.index("/claim/") :]
+
+
+@pytest.fixture
+def served(database: config.Settings) -> Iterator[Served]:
+    """The whole service over HTTP on a free port, with several threads; its public URL is where it is."""
+    app = Flask("before")
+    server = make_server("127.0.0.1", 0, lambda *called: app(*called), threaded=True, request_handler=Quiet)
+    served = Served(f"http://127.0.0.1:{server.server_port}")
+    app = create_app(replace(database, public_url=served.url))
+    app.before_request(lambda: served.heard.append(f"{request.method} {request.full_path}\n{request.headers}"))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield served
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    config.use(database)
+
+
+@pytest.fixture
+def link(served: Served, world: World) -> str:
+    """A fresh claim link for 50.00 GBP."""
+    return served.claim_url(world.issue().claim_link)
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One headless Chromium for all tests; each test has contexts of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Makes browsers that share nothing with each other."""
+    contexts: list[BrowserContext] = []
+
+    def make(**options: Any) -> BrowserContext:
+        options = {"viewport": PHONE, "locale": "en-GB", "timezone_id": "Europe/London", **options}
+        contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(10_000)
+        return contexts[-1]
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page(new_context: Callable[..., BrowserContext]) -> Page:
+    """A fresh phone."""
+    return new_context().new_page()

@@ -1,0 +1,165 @@
+"""Each state of the pages is photographed on a phone and a desktop, light and dark, for people to look at."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from app import clock
+from tests.holder.conftest import DESKTOP, PHONE, Served
+from tests.world import World
+
+pytestmark = pytest.mark.browser
+
+FOLDER = Path(__file__).parents[2] / "artefacts" / "holder"
+
+
+def show_code(page: Page, link: str) -> None:
+    page.goto(link)
+    page.get_by_role("button", name="Show my code").click()
+    expect(page.locator("[data-code]")).to_be_visible()
+
+
+def open_again(page: Page, link: str) -> None:
+    """A link that another browser has opened."""
+    page.goto(link)
+    page.get_by_role("button", name="Show my code").click()
+    expect(page.locator("[data-page=refused]")).to_be_visible()
+
+
+def ready(page: Page, served: Served, world: World) -> None:
+    page.goto(served.claim_url(world.issue().claim_link))
+
+
+def without_key(page: Page, served: Served, world: World) -> None:
+    page.goto(served.claim_url(world.issue().claim_link).partition("#")[0])
+
+
+def incomplete(page: Page, served: Served, world: World) -> None:
+    page.goto(served.claim_url(world.issue().claim_link)[:-9])
+    expect(page.get_by_role("alert").locator("visible=true")).to_be_visible()
+
+
+def missing(page: Page, served: Served, world: World) -> None:
+    page.goto(served.claim_url(world.issue().claim_link).partition("#")[0][:-9])
+
+
+def claimed(page: Page, served: Served, world: World) -> None:
+    show_code(page, served.claim_url(world.issue().claim_link))
+
+
+def claimed_large(page: Page, served: Served, world: World) -> None:
+    show_code(page, served.claim_url(world.issue(50_000).claim_link))
+
+
+def card_after_reload(page: Page, served: Served, world: World) -> None:
+    claimed(page, served, world)
+    page.reload()
+    expect(page.locator("[data-page=card]")).to_be_visible()
+
+
+def opened(page: Page, served: Served, world: World) -> None:
+    card = world.issue()
+    world.claim(card.claim_link)
+    open_again(page, served.claim_url(card.claim_link))
+
+
+def opened_and_held(page: Page, served: Served, world: World) -> None:
+    card = world.issue()
+    world.exchange(world.claim(card.claim_link).code)
+    open_again(page, served.claim_url(card.claim_link))
+
+
+def opened_and_partly_settled(page: Page, served: Served, world: World) -> None:
+    card = world.issue()
+    payment = world.exchange(world.claim(card.claim_link).code).payment
+    world.settle(payment.id, 1_250, final=False)
+    open_again(page, served.claim_url(card.claim_link))
+
+
+def spent(page: Page, served: Served, world: World) -> None:
+    card = world.issue()
+    payment = world.exchange(world.claim(card.claim_link).code).payment
+    world.settle(payment.id, 5_000, final=True)
+    open_again(page, served.claim_url(card.claim_link))
+
+
+def superseded(page: Page, served: Served, world: World) -> None:
+    card = world.issue()
+    payment = world.exchange(world.claim(card.claim_link).code).payment
+    world.settle(payment.id, 3_000, final=True)
+    open_again(page, served.claim_url(card.claim_link))
+
+
+def lapsed(page: Page, served: Served, world: World) -> None:
+    link = served.claim_url(world.issue().claim_link)
+    page.goto(link)
+    with clock.ahead(timedelta(days=100)):
+        page.get_by_role("button", name="Show my code").click()
+        expect(page.locator("[data-page=refused]")).to_be_visible()
+
+
+def not_accepted(page: Page, served: Served, world: World) -> None:
+    link = served.claim_url(world.issue().claim_link)
+    open_again(page, link[:-3] + "AAA")
+
+
+def new_link_sent(page: Page, served: Served, world: World) -> None:
+    opened(page, served, world)
+    page.get_by_role("button", name="Send me a new link").click()
+    expect(page.locator("[data-page=link-sent]")).to_be_visible()
+
+
+def unreachable(page: Page, served: Served, world: World) -> None:
+    page.goto(served.claim_url(world.issue().claim_link))
+    page.route("**/claim/*", lambda route: route.abort())
+    page.clock.install()
+    page.get_by_role("button", name="Show my code").click()
+    page.clock.run_for(60_000)
+    expect(page.get_by_role("alert").locator("visible=true")).to_be_visible(timeout=15_000)
+
+
+STATES = (
+    ready,
+    without_key,
+    incomplete,
+    missing,
+    claimed,
+    claimed_large,
+    card_after_reload,
+    opened,
+    opened_and_held,
+    opened_and_partly_settled,
+    spent,
+    superseded,
+    lapsed,
+    not_accepted,
+    new_link_sent,
+    unreachable,
+)
+
+
+@pytest.mark.parametrize("reach", STATES, ids=lambda reach: reach.__name__)
+def test_a_state_is_photographed(
+    reach: Callable[[Page, Served, World], None],
+    new_context: Callable[..., BrowserContext],
+    served: Served,
+    world: World,
+) -> None:
+    """Nothing overflows sideways on a phone, and no state has an error in the browser's console."""
+    page = new_context(reduced_motion="reduce").new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if "Content Security" in said.text else None)
+    reach(page, served, world)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for device, viewport in (("phone", PHONE), ("desktop", DESKTOP)):
+        page.set_viewport_size(viewport)
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow == 0, device
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            page.screenshot(path=FOLDER / f"{reach.__name__}-{device}-{scheme}.png", full_page=True)
+    assert errors == []
