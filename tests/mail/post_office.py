@@ -19,6 +19,8 @@ class PostOffice:
 
     port: int
     letters: list[EmailMessage] = field(default_factory=list)
+    #: Messages that were refused after they had come in whole.
+    refused: list[EmailMessage] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
     greetings: list[str] = field(default_factory=list)
     sessions: set[Any] = field(default_factory=set)
@@ -58,11 +60,13 @@ class PostOffice:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.before_answer is not None:
             await asyncio.to_thread(self.before_answer)
-        if self.data_replies:
-            return self.data_replies.pop(0)
         content = envelope.content
         assert isinstance(content, bytes)
-        self.letters.append(message_from_bytes(content, policy=policy.default))
+        message = message_from_bytes(content, policy=policy.default)
+        if self.data_replies:
+            self.refused.append(message)
+            return self.data_replies.pop(0)
+        self.letters.append(message)
         self.recipients += envelope.rcpt_tos
         return "250 OK"
 

@@ -1,0 +1,130 @@
+"""The API as machines see it: a world's parties with access tokens, short ways to ask, and what a refusal must look like."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from app.db.transaction import transaction
+from app.oauth.access_token import make_access_token
+from app.oauth.clients import add_client, authenticate_client
+from app.oauth.scopes import PARTY_SCOPES
+from app.secrecy import random_secret
+from tests.world import World, make_world
+
+JSON = {"Content-Type": "application/json"}
+
+
+def money(amount_minor: int, currency: str = "GBP") -> dict[str, Any]:
+    return {"amount_minor": amount_minor, "currency": currency}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A party's OAuth client with an access token; it asks without a network between."""
+
+    client: FlaskClient
+    access_token: str
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.access_token}"}
+
+    def post(self, path: str, body: object, *, key: str | None = None, **headers: str) -> TestResponse:
+        """Posts JSON, under a fresh Idempotency-Key unless one is given."""
+        return self.post_raw(path, json.dumps(body).encode(), key=key, **headers)
+
+    def post_raw(self, path: str, raw: bytes, *, key: str | None = None, **headers: str) -> TestResponse:
+        """Posts these bytes as JSON."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        keyed = {"Idempotency-Key": key or random_secret()}
+        return self.client.post(path, data=raw, headers={**JSON, **self.authorization, **keyed, **named})
+
+    def get(self, path: str, **query: str) -> TestResponse:
+        return self.client.get(path, query_string=query, headers=self.authorization)
+
+
+@dataclass(frozen=True)
+class Api:
+    """A world over HTTP: its issuer and its two stores."""
+
+    world: World
+    acme: Machine
+    bookshop: Machine
+    toyshop: Machine
+
+    def machine(self, path: str) -> Machine:
+        """Who may post there: the issuer, or Bookshop."""
+        return self.bookshop if path.startswith("/v1/payments") else self.acme
+
+
+def api_of(client: FlaskClient, world: World, *, mode: str = "test") -> Api:
+    """The world's parties, each with an access token that holds all scopes of its kind."""
+    stores = [store_machine(client, store, mode=mode) for store in (world.bookshop, world.toyshop)]
+    return Api(world, issuer_machine(client, world.issuer_id, mode=mode), *stores)
+
+
+def other_api(client: FlaskClient) -> Api:
+    """Another issuer with its own programme and stores, strangers to everybody else."""
+    return api_of(client, make_world())
+
+
+def store_machine(client: FlaskClient, store_id: str, *, mode: str = "test") -> Machine:
+    made = add_client(name="checkout", mode=mode, store_id=store_id, scopes=PARTY_SCOPES["store"])
+    return Machine(client, access_token_of(made.client_id, made.client_secret))
+
+
+def issuer_machine(client: FlaskClient, issuer_id: str, *, mode: str = "test") -> Machine:
+    made = add_client(name="shop", mode=mode, issuer_id=issuer_id, scopes=PARTY_SCOPES["issuer"])
+    return Machine(client, access_token_of(made.client_id, made.client_secret))
+
+
+def access_token_of(client_id: str, client_secret: str) -> str:
+    """With all scopes of the client."""
+    known = authenticate_client(client_id, client_secret)
+    assert known is not None
+    return make_access_token(known, known.scopes)[0]
+
+
+# ── what a refusal looks like ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def assert_problem(answer: TestResponse, status: int, slug: str, pointer: str | None = None) -> dict[str, Any]:
+    """A problem of this status and slug, which points at this field where one is named; returns it."""
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/problem+json"
+    problem: dict[str, Any] = json.loads(answer.data.decode("utf-8"))
+    assert (problem["status"], problem["slug"]) == (status, slug), problem
+    assert problem["type"] == f"urn:scrip:problem:{slug}"
+    assert problem["title"] and problem["detail"]
+    assert problem["instance"] == answer.headers["X-Request-Id"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    if pointer is not None:
+        assert [error["pointer"] for error in problem["errors"]] == [pointer], problem
+        assert all(error["detail"] for error in problem["errors"])
+    return problem
+
+
+# ── what the database holds ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def digests() -> dict[str, tuple[int, int]]:
+    """For each table how many rows it has and a digest of all that they hold."""
+    with transaction() as db:
+        tables = list(db.scalars(text("SELECT relname FROM pg_stat_user_tables ORDER BY relname")))
+        query = "SELECT count(*), coalesce(sum(hashtextextended(row_.*::text, 0)), 0) FROM {} AS row_"
+        return {table: tuple(db.execute(text(query.format(table))).one()) for table in tables}  # type: ignore[misc]
+
+
+@contextmanager
+def nothing_changes(*, but: tuple[str, ...] = ()) -> Iterator[None]:
+    """Nothing in any table is another than before, `but` those named."""
+    before = digests()
+    yield
+    after = digests()
+    assert {table for table in after if after[table] != before[table]} <= set(but)
