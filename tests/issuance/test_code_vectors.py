@@ -34,7 +34,7 @@ def vectors() -> dict[str, Any]:
         "about": ABOUT,
         "alphabet": ALPHABET,
         "codes": [{"code": code, "check": code[-1], "shown": show_code(code)} for code in codes],
-        "typed": [{"typed": typed, "code": code} for code, typed in _typings(codes)],
+        "typed": [{"typed": typed, "code": code} for typed, code in _typings(codes)],
         "wrong": [{"typed": typed, "why": why} for typed, why in _mistakes(codes[5:])],
     }
 
