@@ -8,7 +8,7 @@ from email.message import EmailMessage
 import pytest
 
 from app import clock
-from app.errors import LinkOpened
+from app.errors import LinkNotAccepted
 from app.factory import LETTERS
 from app.issuance.holder_data import HolderData
 from app.issuance.letters import fill_letter
@@ -99,7 +99,7 @@ def test_a_letter_that_was_not_sent_before_its_link_died_is_dropped(world: World
 
 
 def test_a_retried_letters_earlier_key_opens_the_link_as_well(world: World, office: PostOffice) -> None:
-    """The server may have taken the letter although its answer was lost: then the holder has the earlier key."""
+    """The server may have taken the letter although its answer was lost. Opening one of the keys kills the others."""
     world.issue(5_000, deliver="email")
     office.data_replies = ["451 4.3.0 taken, but you will never know"]
     send_due_letters()
@@ -108,5 +108,5 @@ def test_a_retried_letters_earlier_key_opens_the_link_as_well(world: World, offi
     first = link_in(office.refused[0])
     assert first != second
     assert world.claim(first).balance == gbp(5_000)
-    with pytest.raises(LinkOpened):
+    with pytest.raises(LinkNotAccepted):
         world.claim(second)
