@@ -112,7 +112,8 @@ def problem(status: int, slug: str, title: str, detail: str, facts: Mapping[str,
         "instance": acting.get().request_id,
         **{name: _shown(value) for name, value in (facts or {}).items() if value is not None},
     }
-    return Response(json.dumps(body, ensure_ascii=False), status=status, content_type=MEDIA_TYPE)
+    shown = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")  # a pointer may hold half a surrogate pair
+    return Response(shown, status=status, content_type=MEDIA_TYPE)
 
 
 def _plain(error: HTTPException) -> str:
