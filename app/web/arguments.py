@@ -1,6 +1,7 @@
 """The shape of requests: strict JSON, strict fields, and errors that point at the field that is wrong."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -8,11 +9,15 @@ from typing import Any, NoReturn
 from flask import Request, request
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from app.errors import InvalidRequest, MalformedJson
 from app.ids import is_id
 from app.money import MAX_MINOR, Money, is_currency
+from app.web.requests import MAX_BODY_BYTES
+
+#: A number with more digits is beyond every bound here; int() would take its time, or refuse to read it at all.
+MOST_DIGITS = 40
 
 
 class InvalidShape(InvalidRequest):
@@ -34,10 +39,16 @@ class StrictParser(FlaskParser):
     }
 
     def load_json(self, req: Request, schema: Schema) -> Any:
-        """The body as an object. Raises UnsupportedMediaType, MalformedJson."""
+        """The body as an object. Raises UnsupportedMediaType, RequestEntityTooLarge, MalformedJson."""
         if req.mimetype != "application/json":
             raise UnsupportedMediaType("Send application/json.")
-        return read_json(req.get_data(cache=True))
+        return read_json(_whole_body(req))
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        """The query. Raises InvalidShape for a name that stands twice: two readers might each take another."""
+        if twice := [name for name, values in req.args.lists() if len(values) > 1]:
+            raise InvalidShape([{"pointer": f"/{_escaped(name)}", "detail": "It stands twice."} for name in twice])
+        return super().load_querystring(req, schema)
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         """Every field that is wrong, by its pointer."""
@@ -49,9 +60,18 @@ class StrictParser(FlaskParser):
 def read_json(raw: bytes) -> Any:
     """Strict JSON (RFC 8259): UTF-8, no NaN, no name twice, no depth that only an attack has. Raises MalformedJson."""
     try:
-        return json.loads(raw.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
+        return json.loads(raw.decode("utf-8"), parse_constant=_refuse, parse_int=_bounded, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         raise MalformedJson("The body must be one JSON value in UTF-8, with no name twice.") from None
+
+
+def _whole_body(req: Request) -> bytes:
+    """One byte more than is allowed is asked for: of a chunked body, werkzeug silently leaves off what is too much."""
+    req.max_content_length = MAX_BODY_BYTES + 1
+    body = req.get_data(cache=True)
+    if len(body) > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge(f"A body has {MAX_BODY_BYTES} bytes at most.")
+    return body
 
 
 def body_json() -> Any:
@@ -88,6 +108,19 @@ class Text(fields.String):
         if any(unicodedata.category(character) in ("Cc", "Cs") and character not in allowed for character in text):
             raise ValidationError("Control characters are not allowed.")
         return text
+
+
+class Texts(fields.Dict):
+    """Names and texts of the caller's own. An error points at the name, whichever of the two it is about."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> Any:
+        try:
+            return super()._deserialize(value, attr, data, **more)
+        except ValidationError as error:
+            if not isinstance(error.messages, dict):
+                raise
+            flat = {name: [text for texts in of.values() for text in texts] for name, of in error.messages.items()}
+            raise ValidationError(flat) from None
 
 
 class Identifier(fields.String):
@@ -141,10 +174,19 @@ class MoneySchema(Strict):
     currency = currency_field()
 
 
+class QueryWhole(fields.Integer):
+    """A whole number in a query string, where everything is text: ASCII digits and nothing else."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> int | None:
+        if not re.fullmatch(r"[0-9]{1,9}", value):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **more)
+
+
 class PageSchema(Strict):
     """Where in a list, and how much of it."""
 
-    limit = whole(1, 100, load_default=50)
+    limit = QueryWhole(validate=validate.Range(min=1, max=100), load_default=50)
     after = fields.String(validate=validate.Regexp(r"[a-z]+_[0-7][0-9a-z]{25}\Z"), load_default=None)
 
 
@@ -160,6 +202,11 @@ def _pointed(messages: Any, pointer: str) -> Iterator[dict[str, str]]:
 def _escaped(name: object) -> str:
     """A reference token of a JSON pointer (RFC 6901), shortened: the name may be the caller's."""
     return str(name)[:100].replace("~", "~0").replace("/", "~1")
+
+
+def _bounded(digits: str) -> int | float:
+    """What is too long for a whole number here becomes a float, which no field takes: so the field is named."""
+    return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
 
 
 def _refuse(constant: str) -> NoReturn:
