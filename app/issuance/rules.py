@@ -18,8 +18,8 @@ from app.money import Money
 
 SINGLE_USE, FRESH_CODE_EACH_OPEN = "single_use", "fresh_code_each_open"
 
-#: A letter can be put off by at most this long.
-LATEST_DELIVERY = timedelta(days=366)
+#: A letter can be put off by at most this long; a date that is further past than clocks differ is a mistake.
+LATEST_DELIVERY, LATE_ASKED = timedelta(days=366), timedelta(days=1)
 #: The browser that opened a link may ask again this long, for its answer may have been lost.
 SAME_BROWSER_AGAIN = timedelta(minutes=10)
 #: How many codes one card draws in a day by opening again or asking for a fresh one.
@@ -57,6 +57,8 @@ def decide_issue(
         raise InvalidRequest("Only a letter can wait: not_before needs deliver 'email'.", pointer="/not_before")
     if not_before is not None and not_before > now + LATEST_DELIVERY:
         raise InvalidRequest("A letter can wait for 366 days at most.", pointer="/not_before")
+    if not_before is not None and not_before < now - LATE_ASKED:
+        raise InvalidRequest("This time is past; leave not_before out to send at once.", pointer="/not_before")
     return max(now, not_before or now) + timedelta(days=terms.valid_days)
 
 

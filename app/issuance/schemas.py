@@ -1,6 +1,7 @@
 """Wire shapes of programmes and cards."""
 
 import re
+import unicodedata
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
@@ -8,13 +9,19 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from app.issuance.holder_data import HolderData
 from app.issuance.programme import ProgrammeTerms
 from app.money import MAX_MINOR
-from app.web.arguments import Identifier, MoneyField, PageSchema, Strict, Text, currency_field, whole
+from app.web.arguments import Identifier, MoneyField, PageSchema, Strict, Text, Texts, currency_field, whole
 
 DAY_S = 86_400
 LONGEST_HOLD_S = 366 * DAY_S
 _LINK = re.compile(
     r"(?i)\b(?:https?://|www\.)|\b[a-z0-9-]+\.(?:com|net|org|io|co|uk|de|info|biz|ru|cn|xyz|shop|link)\b"
 )
+
+
+def _no_controls(address: str) -> None:
+    """A quoted local part may hold control characters by RFC 5321; no mailbox of a person does."""
+    if any(unicodedata.category(character).startswith("C") for character in address):
+        raise ValidationError("Not a valid email address.")
 
 
 def _no_links(text: str) -> None:
@@ -51,7 +58,9 @@ class ProgrammeIn(Strict):
     hold_ttl_s = whole(60, LONGEST_HOLD_S, load_default=1_800)
     confirmed_ttl_s = whole(60, LONGEST_HOLD_S, load_default=7 * DAY_S)
     hold_max_s = whole(60, LONGEST_HOLD_S, load_default=30 * DAY_S)
-    stores = StoresField(load_default=None, metadata={"description": '"all" or a list of store IDs'})
+    stores = StoresField(
+        load_default=None, allow_none=False, metadata={"description": '"all" or a list of store IDs', "default": "all"}
+    )
 
     @validates_schema
     def check_order(self, terms: dict[str, Any], **_: Any) -> None:
@@ -91,7 +100,7 @@ class ProgrammePage(Strict):
 class HolderIn(Strict):
     """Who the card is for."""
 
-    email = fields.Email(required=True, validate=validate.Length(max=254))
+    email = fields.Email(required=True, validate=[validate.Length(max=254), _no_controls])
     name = Text(longest=100, load_default=None)
     locale = fields.String(
         validate=validate.Regexp(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}\Z"),
@@ -110,7 +119,7 @@ class CardIn(Strict):
     deliver = fields.String(validate=validate.OneOf(["email", "link"]), load_default="email")
     not_before = fields.AwareDateTime(load_default=None, metadata={"description": "The letter waits until then"})
     message = Text(longest=500, lines=True, also=_no_links, load_default=None)
-    metadata = fields.Dict(
+    metadata = Texts(
         keys=Text(longest=40),
         values=Text(longest=500, least=0),
         validate=validate.Length(max=20),
@@ -128,7 +137,7 @@ class ReissueIn(Strict):
 class AddressIn(Strict):
     """The corrected address."""
 
-    email = fields.Email(required=True, validate=validate.Length(max=254))
+    email = fields.Email(required=True, validate=[validate.Length(max=254), _no_controls])
 
 
 class CardQuery(PageSchema):
