@@ -3,6 +3,7 @@
 from flask import Blueprint, Flask, Response, jsonify
 
 from app import config
+from app.db.request import forget_old_requests
 from app.db.transaction import transaction
 from app.holder import pages as holder_pages
 from app.issuance import routes as issuance_routes
@@ -49,7 +50,11 @@ def wire(settings: config.Settings) -> None:
 
 def worker_tasks() -> list[Task]:
     """What the worker does."""
-    return [Task("letters", 1, send_due_letters), Task("expire", 1, expire_due)]
+    return [
+        Task("letters", 1, send_due_letters),
+        Task("expire", 1, expire_due),
+        Task("forget_requests", 3_600, forget_old_requests),
+    ]
 
 
 def show_health() -> Response:

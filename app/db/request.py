@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, literal_column, select, update
+from sqlalchemy import Connection, delete, literal_column, select, tuple_, update
 from sqlalchemy.dialects.postgresql import BYTEA, JSONB, insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import Insert, Update
 
-from app import secrecy
+from app import clock, secrecy
 from app.db.base import At, Base, Id, Words
+from app.db.transaction import transaction
 from app.errors import ReferenceReused
 
 T = TypeVar("T")
 KEPT_FOR = timedelta(days=90)
+FORGET_BATCH = 1_000
 
 
 class RequestRow(Base):
@@ -101,9 +103,12 @@ def answer_again(db: Connection, reference: Reference, kind: type[T]) -> T | Non
     return typing.cast(T, _loaded(kind, {**row.answer, "replayed": True}))
 
 
-def forget_old_requests(db: Connection, now: datetime) -> None:
-    """Drops requests that nobody repeats any more."""
-    db.execute(delete(RequestRow).where(RequestRow.created_at < now - KEPT_FOR))
+def forget_old_requests() -> int:
+    """Drops a batch of requests that nobody repeats any more; returns how many."""
+    with transaction() as db:
+        old = select(RequestRow.party_id, RequestRow.reference).where(RequestRow.created_at < clock.now(db) - KEPT_FOR)
+        key = tuple_(RequestRow.party_id, RequestRow.reference)
+        return db.execute(delete(RequestRow).where(key.in_(old.limit(FORGET_BATCH)))).rowcount
 
 
 def _dumped(value: object) -> Any:
