@@ -1,11 +1,13 @@
 """The demo's processes: started together, started again when one dies, ended in order, found again after a kill -9."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from app.processes import birth_of, end_process, is_alive, kill_group, open_log,
 NOTE = "children.json"
 #: A gunicorn that ends in order waits for its requests; after that it is killed.
 ENDING = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+#: Nobody waits for the answers of a killed demo's service any more.
+LEFTOVER_PATIENCE_S = 1.0
 DEATHS_FORGIVEN, DEATHS_WITHIN_S = 5, 60.0
 
 
@@ -111,7 +115,11 @@ def end_leftovers(folder: DataFolder) -> bool:
     """Ends what a killed start of this folder left running, and nothing else; returns whether there was anything."""
     left = [int(pid) for pid, birth in folder.read(NOTE).items() if birth and birth_of(int(pid)) == birth]
     for pid in left:
-        _end_left(pid)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not any(is_alive(pid) for pid in left), LEFTOVER_PATIENCE_S)
+    for pid in left:
+        kill_group(pid)
     (folder.path / NOTE).unlink(missing_ok=True)
     return bool(left)
 
@@ -119,11 +127,6 @@ def end_leftovers(folder: DataFolder) -> bool:
 def _end(process: subprocess.Popen[bytes]) -> None:
     end_process(process.pid, ENDING, lambda: process.poll() is not None)
     kill_group(process.pid)
-
-
-def _end_left(pid: int) -> None:
-    end_process(pid, ENDING, lambda: not is_alive(pid))
-    kill_group(pid)
 
 
 def _end_of(log: Path) -> str:
