@@ -68,8 +68,8 @@ WAITING = rules.LinkSeen(
 )
 OPENED = replace(WAITING, state="opened", opened_at=NOW - MINUTE, opened_by="Firefox", code_state="live", codes_today=1)
 AGAIN = replace(OPENED, policy=rules.FRESH_CODE_EACH_OPEN)
-HELD = {"code_state": "bound", "held": True, "bound_until": NOW + MINUTE}
-VOIDED = {"code_state": "bound", "held": False, "bound_until": NOW + MINUTE}
+HELD: dict[str, Any] = {"code_state": "bound", "held": True, "bound_until": NOW + MINUTE}
+VOIDED: dict[str, Any] = {"code_state": "bound", "held": False, "bound_until": NOW + MINUTE}
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ def check_refunds_stay_within_the_settled(world: World) -> None:
 
 def check_all_verbs_at_once(world: World) -> None:
     payment = world.payment(5_000).payment
-    store, mine = world.bookshop, {"store_id": world.bookshop}
+    store = world.bookshop
+    mine: dict[str, Any] = {"store_id": store}
     verbs: list[Call] = [
         lambda: confirm_payment(payment.id, order_reference="order-1", reference=reference(store), **mine),
         lambda: world.settle(payment.id, 400, final=False),

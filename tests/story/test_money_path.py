@@ -21,7 +21,7 @@ class Api:
         answer = client.post("/oauth/token", data=form, auth=(made.client_id, made.client_secret))
         assert answer.status_code == 200, answer.text
         self.client = client
-        self.headers = {"Authorization": f"Bearer {answer.json['access_token']}"}
+        self.headers = {"Authorization": f"Bearer {answer.get_json()['access_token']}"}
 
     def get(self, path: str) -> Any:
         return self.client.get(path, headers=self.headers)
@@ -70,7 +70,7 @@ def test_the_money_path(client: FlaskClient, acme: Api, bookshop: Api, toyshop: 
     link_id, key = key_of(issued.json["claim_link"])
     claimed = client.post(f"/claim/{link_id}", json={"key": key, "nonce": random_secret()})
     assert claimed.status_code == 200, claimed.text
-    code = claimed.json["code"]
+    code = claimed.get_json()["code"]
     assert acme.get(card_path).json["reached_through"]["kind"] == "code"
 
     exchanged = bookshop.post("/v1/payments", {"code": code, "order_reference": "123"})
