@@ -31,7 +31,7 @@ DESKTOP: Any = {"width": 1280, "height": 800}
 class Quiet(WSGIRequestHandler):
     """A server that keeps no log of its own."""
 
-    def log(self, type: str, message: str, *args: object) -> None:
+    def log(self, *args: object) -> None:
         """Says nothing."""
 
 

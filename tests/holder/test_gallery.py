@@ -160,6 +160,6 @@ def test_a_state_is_photographed(
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow == 0, device
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.screenshot(path=FOLDER / f"{reach.__name__}-{device}-{scheme}.png", full_page=True)
     assert errors == []

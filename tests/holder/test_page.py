@@ -95,8 +95,8 @@ def test_files_of_the_pages_are_ours_and_may_be_kept(client: FlaskClient) -> Non
     urls = re.findall(r'(?:href|src)="(/static/holder/[^"]+)"', page.text)
     assert len(urls) == 4
     for url in urls:
-        answer = client.get(url)
-        assert answer.status_code == 200
-        assert "max-age=" in answer.headers["Cache-Control"]
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        with client.get(url) as answer:
+            assert answer.status_code == 200
+            assert "max-age=" in answer.headers["Cache-Control"]
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert client.get("/static/holder/../pages.py").status_code == 404
