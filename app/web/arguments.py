@@ -115,7 +115,7 @@ class Texts(fields.Dict):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> Any:
         try:
-            return super()._deserialize(value, attr, data, **more)
+            return super()._deserialize(value, attr, data, **more)  # type: ignore[no-untyped-call]
         except ValidationError as error:
             if not isinstance(error.messages, dict):
                 raise
@@ -177,7 +177,7 @@ class MoneySchema(Strict):
 class QueryWhole(fields.Integer):
     """A whole number in a query string, where everything is text: ASCII digits and nothing else."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> int | None:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", value):
             raise self.make_error("invalid", input=value)
         return super()._deserialize(value, attr, data, **more)
