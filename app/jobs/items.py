@@ -9,7 +9,7 @@ from typing import TypeVar
 import structlog
 
 from app.errors import Busy
-from app.jobs.traces import trace_of
+from app.web.traces import trace_of
 
 T = TypeVar("T")
 

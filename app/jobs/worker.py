@@ -13,8 +13,8 @@ from types import FrameType
 import structlog
 
 from app.errors import Busy
-from app.jobs.traces import trace_of
 from app.web.context import Acting, acting
+from app.web.traces import trace_of
 
 HEARTBEAT_S = 60
 LOOK_S = 0.2

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from app.errors import Busy, NotFound
 from app.jobs.items import Broken, one_item, patiently
-from app.jobs.traces import trace_of
+from app.web.traces import trace_of
 
 
 def test_a_bug_in_one_item_is_logged_under_its_label_and_told_by_name_only() -> None:
