@@ -68,11 +68,9 @@ def open_log(path: Path) -> IO[bytes]:
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb")
 
 
-def run_as(
-    account: Account | None, argv: Sequence[str | Path], *, env: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    """Runs a short command as an account, and returns it with what it said."""
-    return subprocess.run(
+def run_as(account: Account | None, argv: Sequence[str | Path], *, env: Mapping[str, str]) -> tuple[int, str]:
+    """Runs a command as an account; returns its status and what it said. Interrupted, it leaves no child of its own."""
+    process = subprocess.Popen(
         [str(part) for part in argv],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -81,8 +79,17 @@ def run_as(
         errors="replace",
         env=dict(env),
         cwd="/",
+        start_new_session=True,
+        preexec_fn=_die_with(os.getpid(), signal.SIGTERM),
         **_as_account(account),
     )
+    try:
+        said, _ = process.communicate()
+    except BaseException:
+        kill_group(process.pid)
+        process.communicate()
+        raise
+    return process.returncode, said
 
 
 def end_process(pid: int, steps: Sequence[tuple[signal.Signals, float]], gone: Callable[[], bool]) -> bool:

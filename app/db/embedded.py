@@ -147,7 +147,7 @@ class EmbeddedPostgres:
     def _make_cluster(self, installed: Install) -> None:
         """Makes the cluster aside and moves it to its place when it is whole: an interrupted start leaves none."""
         for unfinished in self.folder.glob("new-*"):
-            shutil.rmtree(unfinished)
+            shutil.rmtree(unfinished, ignore_errors=True)  # its maker may still be ending
         aside = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
         secret = aside / "password"
         secret.touch(0o600)
@@ -159,9 +159,9 @@ class EmbeddedPostgres:
             *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             *(("--no-sync",) if self.settings.get("fsync") == "off" else ()),
         ]
-        made = run_as(installed.account, command, env=_environment())
-        if made.returncode != 0:
-            raise EmbeddedError(f"initdb failed:\n{made.stdout}")
+        status, said = run_as(installed.account, command, env=_environment())
+        if status != 0:
+            raise EmbeddedError(f"initdb failed:\n{said}")
         (aside / "data").rename(self._data)
         shutil.rmtree(aside)
 

@@ -67,7 +67,7 @@ def refuse_unreachable(folder: Path, account: Account) -> None:
 
 def can_traverse(folder: Path, account: Account) -> bool:
     """Whether an account reaches a folder; tried, because access lists and mounts decide it as well as mode bits."""
-    return run_as(account, ["/bin/sh", "-c", 'cd -- "$0"', folder], env={}).returncode == 0
+    return run_as(account, ["/bin/sh", "-c", 'cd -- "$0"', folder], env={})[0] == 0
 
 
 def _wheel_root() -> Path:
