@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from app.web.context import acting
+from app.web.traces import trace_of
 
 MASK = "[masked]"
 
@@ -16,11 +17,12 @@ MASK = "[masked]"
 _SECRETS = re.compile(
     r"""
       (?<![0-9A-Za-z])(?:[0-9A-HJKMNP-TV-Z]{4}[-\ ]){3}[0-9A-HJKMNP-TV-Z]{4}(?![0-9A-Za-z])  # a code in groups
+    | (?<![0-9A-Za-z])(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{4}(?![0-9A-Za-z])                      # … as somebody typed it
     | (?<![0-9A-Za-z_-])[0-9A-HJKMNP-TV-Z]{16}(?![0-9A-Za-z_-])                                # a code in one piece
     | (?<![\w-])scrip_(?:live|test)_[\w-]+                                                      # a client secret
     | eyJ[\w-]{8,}\.[\w-]+\.[\w-]*                                                            # a JWT
     | (?<![\w-])[\w-]{43}(?![\w-])                                                              # 256 bits in base64
-    | (?i:bearer|basic)\s+[\w.~+/=-]{8,}                                                        # an Authorization header
+    | (?i:bearer|basic)\s+[\w.~+/=-]{8,}                                                       # an Authorization header
     | [^\s"'<>@,;:=]+@[^\s"'<>@,;:=]+\.[A-Za-z]{2,}                                             # an e-mail address
     | (?<=://)[^\s/:@]+:[^\s/@]+(?=@)                                                           # a password in a URL
     """,
@@ -38,7 +40,7 @@ def configure(level: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _who,
-        structlog.processors.format_exc_info,
+        _traced,
         mask_event,
     ]
     structlog.configure(
@@ -91,6 +93,17 @@ def _masked(name: object, value: Any) -> Any:
     if isinstance(name, str) and name.startswith("_"):  # structlog's own
         return value
     return mask_text(str(value))
+
+
+def _traced(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What was raised and where, never what it said: an exception's text may quote a code, an address or a row."""
+    raised = event.pop("exc_info", None)
+    if raised is True:
+        raised = sys.exc_info()
+    error = raised[1] if isinstance(raised, tuple) else raised
+    if isinstance(error, BaseException):
+        event["trace"] = trace_of(error)
+    return event
 
 
 def _who(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
