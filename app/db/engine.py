@@ -1,7 +1,7 @@
 """The process's connections to PostgreSQL."""
 
 import os
-from functools import lru_cache
+from functools import cache
 
 from sqlalchemy import Engine, create_engine
 
@@ -20,7 +20,7 @@ def engine() -> Engine:
     return engine_for(settings().database_url, settings().database_pool_size, os.getpid())
 
 
-@lru_cache(maxsize=4)
+@cache
 def engine_for(url: str, pool_size: int, _pid: int) -> Engine:
     """A pool for one URL. Connections are tested before use, so that a restarted database costs nobody an error."""
     return create_engine(
