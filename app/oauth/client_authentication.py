@@ -53,6 +53,6 @@ def _basic_credentials(authorization: str) -> tuple[str, str]:
         pair = unquote_plus(client_id, errors="strict"), unquote_plus(client_secret, errors="strict")
     except (UnicodeError, binascii.Error) as error:
         raise ClientRefused() from error
-    if not colon or not all(part.isascii() and part.isprintable() for part in pair):
+    if not colon:
         raise ClientRefused()
     return pair

@@ -277,6 +277,24 @@ def test_a_key_planted_in_the_table_is_not_believed() -> None:
         retire_everything()
 
 
+def test_a_key_moved_to_another_purpose_is_not_believed(server: EmbeddedPostgres) -> None:
+    """What signs balances, on many more machines one day, must not come to sign access tokens."""
+    admin = create_engine(make_url(server.admin_url).set(database="scrip_keys"), poolclass=NullPool)
+    (waiting,) = kids("next", "balance")
+    with admin.begin() as db:
+        db.execute(
+            update(SigningKey)
+            .where(SigningKey.kid == waiting)
+            .values(purpose="access", state="retiring", activated_at=clock.now(db), retires_at=clock.now(db) + A_WHILE)
+        )
+    keys.forget_keys()
+    try:
+        with pytest.raises(CannotUnseal):
+            keys.public_key(waiting)
+    finally:
+        retire_everything()
+
+
 def test_a_key_under_anothers_name_is_not_believed() -> None:
     (waiting,) = kids("next")
     other = ECKey.generate_key("P-256")

@@ -237,7 +237,7 @@ def test_nothing_is_taken_from_the_query_string(client: FlaskClient, acme: Party
         (b"grant_type=client_credentials&scope=\xff\xfe", "invalid_request"),
         (b"grant_type=client_credentials&scope=%ED%A0%80", "invalid_request"),
         (b"grant_type=client_credentials&scope=issue%0d%0a", "invalid_request"),
-        (b"grant_type=client_credentials" + b"&a=1" * 40, "invalid_request"),
+        (b"grant_type=client_credentials" + b"".join(b"&%d=1" % n for n in range(40)), "invalid_request"),
         (b"grant_type=client_credentials&x=" + b"x" * 9000, "invalid_request"),
         (b"grant_type=CLIENT_CREDENTIALS", "unsupported_grant_type"),
         (b"grant_type=authorization_code&code=x", "unsupported_grant_type"),
