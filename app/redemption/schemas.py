@@ -3,7 +3,7 @@
 from marshmallow import fields, validate
 
 from app.redemption.payment import sign_balance
-from app.web.arguments import MoneyField, Strict, Text, whole
+from app.web.arguments import Flag, MoneyField, Strict, Text, whole
 
 LONGEST_HOLD_S = 366 * 86_400
 _PREFIX = r"[0-9a-fA-F:.]{2,43}/[0-9]{1,3}\Z"
@@ -44,7 +44,7 @@ class SettleIn(Strict):
     """How much to take for good."""
 
     amount = MoneyField(required=True)
-    final = fields.Boolean(load_default=True, truthy={True}, falsy={False})
+    final = Flag(load_default=True)
     order_reference = Text(longest=200, load_default=None)
 
 

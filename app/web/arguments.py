@@ -123,6 +123,15 @@ class Texts(fields.Dict):
             raise ValidationError(flat) from None
 
 
+class Flag(fields.Boolean):
+    """true or false. Not 0 and 1, which Python takes for the same."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class Identifier(fields.String):
     """An identifier of one kind."""
 
