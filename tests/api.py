@@ -1,4 +1,4 @@
-"""The API as machines see it: a world's parties with access tokens, short ways to ask, and what a refusal must look like."""
+"""The API as machines see it: parties with access tokens, short ways to ask, and what a refusal must look like."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from app.db.transaction import transaction
 from app.oauth.access_token import make_access_token
-from app.oauth.clients import add_client, authenticate_client
+from app.oauth.clients import Client, add_client, authenticate_client
 from app.oauth.scopes import PARTY_SCOPES
 from app.secrecy import random_secret
 from tests.world import World, make_world
@@ -26,10 +26,15 @@ def money(amount_minor: int, currency: str = "GBP") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Machine:
-    """A party's OAuth client with an access token; it asks without a network between."""
+    """A party's OAuth client; it asks without a network between."""
 
     client: FlaskClient
-    access_token: str
+    known: Client
+
+    @property
+    def access_token(self) -> str:
+        """A fresh one, with all scopes of the client."""
+        return make_access_token(self.known, self.known.scopes)[0]
 
     @property
     def authorization(self) -> dict[str, str]:
@@ -64,9 +69,11 @@ class Api:
 
 
 def api_of(client: FlaskClient, world: World, *, mode: str = "test") -> Api:
-    """The world's parties, each with an access token that holds all scopes of its kind."""
+    """The world's parties, each with a client that holds all scopes of its kind."""
     stores = [store_machine(client, store, mode=mode) for store in (world.bookshop, world.toyshop)]
-    return Api(world, issuer_machine(client, world.issuer_id, mode=mode), *stores)
+    acme = issuer_machine(client, world.issuer_id, mode=mode)
+    assert acme.access_token  # the very first one makes a signing key
+    return Api(world, acme, *stores)
 
 
 def other_api(client: FlaskClient) -> Api:
@@ -75,20 +82,18 @@ def other_api(client: FlaskClient) -> Api:
 
 
 def store_machine(client: FlaskClient, store_id: str, *, mode: str = "test") -> Machine:
-    made = add_client(name="checkout", mode=mode, store_id=store_id, scopes=PARTY_SCOPES["store"])
-    return Machine(client, access_token_of(made.client_id, made.client_secret))
+    return _machine(client, mode=mode, store_id=store_id, scopes=PARTY_SCOPES["store"])
 
 
 def issuer_machine(client: FlaskClient, issuer_id: str, *, mode: str = "test") -> Machine:
-    made = add_client(name="shop", mode=mode, issuer_id=issuer_id, scopes=PARTY_SCOPES["issuer"])
-    return Machine(client, access_token_of(made.client_id, made.client_secret))
+    return _machine(client, mode=mode, issuer_id=issuer_id, scopes=PARTY_SCOPES["issuer"])
 
 
-def access_token_of(client_id: str, client_secret: str) -> str:
-    """With all scopes of the client."""
-    known = authenticate_client(client_id, client_secret)
+def _machine(client: FlaskClient, **more: Any) -> Machine:
+    made = add_client(name="machine", **more)
+    known = authenticate_client(made.client_id, made.client_secret)
     assert known is not None
-    return make_access_token(known, known.scopes)[0]
+    return Machine(client, known)
 
 
 # ── what a refusal looks like ───────────────────────────────────────────────────────────────────────────────────────
@@ -105,7 +110,7 @@ def assert_problem(answer: TestResponse, status: int, slug: str, pointer: str | 
     assert problem["instance"] == answer.headers["X-Request-Id"]
     assert answer.headers["Cache-Control"] == "no-store"
     if pointer is not None:
-        assert [error["pointer"] for error in problem["errors"]] == [pointer], problem
+        assert {error["pointer"] for error in problem["errors"]} == {pointer}, problem
         assert all(error["detail"] for error in problem["errors"])
     return problem
 
@@ -118,7 +123,7 @@ def digests() -> dict[str, tuple[int, int]]:
     with transaction() as db:
         tables = list(db.scalars(text("SELECT relname FROM pg_stat_user_tables ORDER BY relname")))
         query = "SELECT count(*), coalesce(sum(hashtextextended(row_.*::text, 0)), 0) FROM {} AS row_"
-        return {table: tuple(db.execute(text(query.format(table))).one()) for table in tables}  # type: ignore[misc]
+        return {table: tuple(db.execute(text(query.format(table))).one()) for table in tables}
 
 
 @contextmanager
@@ -127,4 +132,5 @@ def nothing_changes(*, but: tuple[str, ...] = ()) -> Iterator[None]:
     before = digests()
     yield
     after = digests()
-    assert {table for table in after if after[table] != before[table]} <= set(but)
+    changed = {table for table in after if after[table] != before[table]}
+    assert changed <= set(but), changed
