@@ -20,5 +20,3 @@ html_theme = "furo"
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
-#: The pages fetch nothing from elsewhere.
-html_theme_options = {"source_repository": "", "top_of_page_buttons": []}
