@@ -87,7 +87,9 @@ CHECKS = [check_settles_stay_within_the_hold, check_refunds_stay_within_the_sett
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_sums_never_pass_the_hold_or_the_settled_amount(world: World, check: Callable[[World], None]) -> None:
+def test_sums_never_pass_the_hold_or_the_settled_amount(
+    own_database: object, world: World, check: Callable[[World], None]
+) -> None:
     check(world)
 
 
@@ -116,7 +118,7 @@ def check_reissue_or_exchange_wins(world: World) -> None:
     assert (now.kind, type(refused[0])) == expected
 
 
-def test_the_issuers_reissue_and_an_exchange_race_and_one_wins(world: World) -> None:
+def test_the_issuers_reissue_and_an_exchange_race_and_one_wins(own_database: object, world: World) -> None:
     for _ in range(30):
         check_reissue_or_exchange_wins(world)
     assert audit_is_clean()
