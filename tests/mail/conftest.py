@@ -61,11 +61,12 @@ def closed_office(database: config.Settings) -> Iterator[PostOffice]:
     """A post office that is not open yet; the process's settings name it, and the queue of letters is empty."""
     office = PostOffice(free_port())
     smtp = config.Smtp("127.0.0.1", office.port, "none", "Scrip <letters@scrip.example>")
-    config.use(replace(database, smtp=smtp))
+    before = config.settings()
+    config.use(replace(before, smtp=smtp))
     with transaction() as db:
         db.execute(text("UPDATE letter SET state = 'dropped' WHERE state = 'queued'"))
     yield office
-    config.use(database)
+    config.use(before)
 
 
 @pytest.fixture

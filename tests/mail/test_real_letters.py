@@ -79,7 +79,9 @@ def test_the_holder_can_walk_the_whole_path_by_letters_alone(world: World, offic
     assert {message["To"] for message in office.letters} == {"Sam <sam@holder.example>"}
 
 
-def test_a_hold_that_ran_out_is_told_with_a_new_link(world: World, office: PostOffice) -> None:
+def test_a_hold_that_ran_out_is_told_with_a_new_link(
+    own_database: object, world: World, office: PostOffice
+) -> None:
     card = world.issue(5_000, deliver="email")
     world.exchange(world.claim(link_in(newest(office))).code)
     with clock.ahead(timedelta(hours=1)):
