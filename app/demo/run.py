@@ -1,11 +1,9 @@
 """Starts everything that Scrip needs on this machine, keeps it running, and ends all of it."""
 
-import errno
 import hashlib
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -18,13 +16,13 @@ from app.db.embedded import EmbeddedPostgres
 from app.demo.children import Child, Children, end_leftovers
 from app.demo.first_card import IssuerApi, ready_card
 from app.demo.folder import ROOT, DataFolder, DemoError, default_folder
+from app.demo.sockets import LOOPBACK, Sockets, open_sockets, port_of
 from app.demo.summary import Summary
 from app.processes import wait_until
 
-LOOPBACK = "127.0.0.1"
 PREPARE_PATIENCE_S, ANSWER_PATIENCE_S, PORT_PATIENCE_S = 60.0, 60.0, 5.0
 LOOK_EVERY_S = 0.2
-STATE, PREPARED = "demo.json", "prepared.json"
+STATE, PREPARED, PASSWORDS = "demo.json", "prepared.json", "roles.json"
 
 
 class Ended(BaseException):
@@ -38,30 +36,6 @@ class Options:
     port: int
     folder: Path | None
     fresh: bool
-
-
-@dataclass(frozen=True)
-class Sockets:
-    """What the children listen on. The parent keeps them open: a child that is started again inherits them again."""
-
-    web: socket.socket
-    pages: socket.socket
-    mail: socket.socket
-
-    @property
-    def base_url(self) -> str:
-        """The service's origin."""
-        return f"http://{LOOPBACK}:{_port(self.web)}"
-
-    @property
-    def outbox_url(self) -> str:
-        """Where the letters are shown."""
-        return f"http://{LOOPBACK}:{_port(self.pages)}/"
-
-    def close(self) -> None:
-        """Lets others have the ports."""
-        for each in (self.web, self.pages, self.mail):
-            each.close()
 
 
 @dataclass
@@ -102,7 +76,7 @@ class Demo:
     def _start(self) -> Summary:
         self.folder.open()
         leftovers = end_leftovers(self.folder)
-        self.sockets = sockets = _open_sockets(self.options.port, PORT_PATIENCE_S if leftovers else 0)
+        self.sockets = sockets = open_sockets(self.options.port, PORT_PATIENCE_S if leftovers else 0)
         if self.options.fresh:
             self.database.end_leftover()
             self.folder.clear()
@@ -110,7 +84,7 @@ class Demo:
         environment = self._environment(sockets)
         self._prepare(environment)
         self._start_children(environment, sockets)
-        _wait_for_answer(_port(sockets.web), self.children.refuse_deaths)
+        _wait_for_answer(port_of(sockets.web), self.children.refuse_deaths)
         return Summary(sockets.base_url, sockets.outbox_url, self.folder.path, self._ready_card(sockets.base_url))
 
     def _prepare(self, environment: dict[str, str]) -> None:
@@ -118,8 +92,12 @@ class Demo:
         wanted = _release()
         if self.folder.read(PREPARED).get("release") != wanted or not self.folder.read(STATE):
             self.say("Preparing the database …")
-            admin = environment | {"DATABASE_ADMIN_URL": self.database.admin_url}
-            child = Child("prepare", ["-m", "app.demo.seed", str(self.folder.path)], admin)
+            more = {
+                "DATABASE_ADMIN_URL": self.database.admin_url,
+                "DATABASE_MIGRATE_URL": self._url("migrator"),
+                "DATABASE_READER_URL": self._url("reader"),
+            }
+            child = Child("prepare", ["-m", "app.demo.seed", str(self.folder.path)], environment | more)
             self.children.run(child, patience_s=PREPARE_PATIENCE_S)
             self.folder.write(PREPARED, {"release": wanted})
 
@@ -151,31 +129,27 @@ class Demo:
 
     def _environment(self, sockets: Sockets) -> dict[str, str]:
         """The settings of the service, as in production, and nothing of the caller's that could steer it."""
-        passwords = self._passwords()
-        url = {role: self.database.url("scrip", user=f"scrip_{role}", password=passwords[role]) for role in passwords}
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": os.environ.get("HOME", "/"),
             "PYTHONPATH": str(ROOT),
             "PYTHONUTF8": "1",
-            "DATABASE_URL": url["service"],
-            "DATABASE_MIGRATE_URL": url["migrator"],
-            "DATABASE_READER_URL": url["reader"],
+            "DATABASE_URL": self._url("service"),
             "PUBLIC_URL": sockets.base_url,
             "KEYS_DIR": str(self.folder.private("keys")),
             "SMTP_HOST": LOOPBACK,
-            "SMTP_PORT": str(_port(sockets.mail)),
+            "SMTP_PORT": str(port_of(sockets.mail)),
             "SMTP_TLS": "none",
             "MAIL_FROM": "Scrip demo <cards@scrip.example>",
         }
 
-    def _passwords(self) -> dict[str, str]:
-        """The passwords of the database's roles, drawn once."""
-        kept = self.folder.read("roles.json")
-        if not kept:
-            kept = {role: secrets.token_urlsafe(32) for role in ("migrator", "service", "reader")}
-            self.folder.write("roles.json", kept)
-        return kept
+    def _url(self, role: str) -> str:
+        """The URL of a role of the database; its password is drawn once."""
+        passwords = self.folder.read(PASSWORDS)
+        if role not in passwords:
+            passwords[role] = secrets.token_urlsafe(32)
+            self.folder.write(PASSWORDS, passwords)
+        return self.database.url("scrip", user=f"scrip_{role}", password=passwords[role])
 
 
 def _release() -> str:
@@ -184,46 +158,6 @@ def _release() -> str:
     for path in sorted((ROOT / "migrations" / "versions").glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _open_sockets(port: int, patience_s: float) -> Sockets:
-    web = _listen(port, patience_s)
-    return Sockets(web=web, pages=_listen_near(_port(web) + 1), mail=_listen(0))
-
-
-def _listen(port: int, patience_s: float = 0) -> socket.socket:
-    """A socket that listens on loopback, handed to a child later. Raises DemoError when the port is taken."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if not wait_until(lambda: _binds(listening, port), patience_s):
-        listening.close()
-        raise DemoError(f"port {port} is in use by another program: choose another with --port")
-    listening.listen(1024)
-    return listening
-
-
-def _listen_near(port: int) -> socket.socket:
-    """The outbox's address stays the same from start to start when nobody else has it."""
-    try:
-        return _listen(port)
-    except (DemoError, OverflowError):
-        return _listen(0)
-
-
-def _binds(listening: socket.socket, port: int) -> bool:
-    try:
-        listening.bind((LOOPBACK, port))
-    except PermissionError:
-        raise DemoError(f"port {port} is reserved for root: choose one above 1023 with --port") from None
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        return False
-    return True
-
-
-def _port(listening: socket.socket) -> int:
-    return int(listening.getsockname()[1])
 
 
 def _wait_for_answer(port: int, look: Callable[[], None]) -> None:
