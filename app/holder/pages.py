@@ -14,6 +14,7 @@ from app.config import settings
 from app.errors import Busy, InvalidRequest, LinkNotAccepted, Refusal, TryLater
 from app.holder import opening, schemas, sessions
 from app.holder.browser import browser_family
+from app.holder.rules import wait_in_words
 from app.holder.state import HolderView, read_sent_to, read_view
 from app.ids import is_id
 from app.issuance.claim import Claimed
@@ -172,7 +173,7 @@ def _is_same_origin() -> bool:
     origin = request.headers.get("Origin")
     if origin == "null":
         return request.headers.get("Sec-Fetch-Site") == "same-origin"
-    return origin == settings().public_url
+    return sessions.is_origin(origin, settings().public_url)
 
 
 def _set_session(answer: Response, session: str) -> None:
@@ -251,6 +252,7 @@ def _refusal_page(refusal: Refusal, link_id: str) -> Response:
         "session-over" if isinstance(refusal, sessions.SessionOver) else refusal.slug,
         refusal=refusal,
         facts=refusal.facts,
+        wait=wait_in_words(retry_after_s) if (retry_after_s := getattr(refusal, "retry_after_s", 0)) else None,
         view=view if isinstance(view, HolderView) else None,
         key=g.get("claim_key"),
         csrf=sessions.form_key(session) if session else None,
@@ -281,10 +283,14 @@ def page_words() -> dict[str, Callable[..., str]]:
     return {
         "money": display_money,
         "asset": _asset_url,
-        "utc": schemas.dump_time,
+        "utc": _utc,
         "in_utc": _in_words,
         "day": display_date,
     }
+
+
+def _utc(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _in_words(at: datetime) -> str:

@@ -64,6 +64,14 @@ def offers_new_link(standing: Standing) -> bool:
     return standing in (Standing.CODE_OUT, Standing.AT_STORE, Standing.LINK_OUT, Standing.LINK_DUE)
 
 
+def wait_in_words(wait_s: int) -> str:
+    """How long to wait, rounded up as people would say it."""
+    minutes = -(-wait_s // 60)
+    if minutes <= 1:
+        return "a minute"
+    return f"{minutes} minutes" if minutes < 90 else f"{-(-minutes // 60)} hours"
+
+
 def is_secret(text: str) -> bool:
     """Whether `text` has the shape of a claim key or a nonce."""
     return _SECRET.fullmatch(text) is not None

@@ -84,8 +84,8 @@ def dump_money(money: Money) -> dict[str, Any]:
 
 
 def dump_time(at: datetime) -> str:
-    """RFC 3339 in UTC."""
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    """RFC 3339 in UTC, as everywhere in the API."""
+    return at.astimezone(UTC).isoformat()
 
 
 def _dump_fact(fact: object) -> object:

@@ -3,8 +3,12 @@
 from typing import Any
 
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from app import clock
+from app.db.transaction import transaction
+from app.issuance import links
 from app.secrecy import random_secret
 from tests.world import World, key_of
 
@@ -24,6 +28,14 @@ def open_link(client: FlaskClient, link: tuple[str, str], *, nonce: str | None =
     link_id, key = link
     more.setdefault("headers", {"User-Agent": FIREFOX})
     return client.post(f"/claim/{link_id}", json={"key": key, "nonce": nonce or random_secret()}, **more)
+
+
+def newest_link(card_id: str) -> tuple[str, str]:
+    """The card's newest link with a key as its letter would carry."""
+    with transaction() as db:
+        link_id = db.scalar(select(links.newest_link(card_id)))
+        assert link_id is not None
+        return key_of(links.draw_claim_key(db, link_id, clock.now(db)))
 
 
 def csrf(client: FlaskClient, link_id: str) -> str:

@@ -8,8 +8,18 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from app import clock
-from tests.holder.conftest import DESKTOP, PHONE, Served
-from tests.world import World
+from app.issuance.holder_data import HolderData
+from app.issuance.issue import issue_card
+from app.issuance.issuer import add_issuer
+from app.issuance.programme import ProgrammeTerms, create_programme
+from app.money import Money
+from app.redemption.reissue import resend_link
+from app.redemption.settle import settle_payment
+from app.redemption.store import add_store
+from app.redemption.void import void_payment
+from tests.holder.asking import newest_link
+from tests.holder.conftest import DESKTOP, PHONE, SMALL_PHONE, Served
+from tests.world import TERMS, World, key_of, reference
 
 pytestmark = pytest.mark.browser
 
@@ -121,7 +131,58 @@ def unreachable(page: Page, served: Served, world: World) -> None:
     expect(page.get_by_role("alert").locator("visible=true")).to_be_visible(timeout=15_000)
 
 
+def asked_too_soon(page: Page, served: Served, world: World) -> None:
+    card = world.issue()
+    world.claim(card.claim_link)
+    link_id, key = key_of(card.claim_link or "")
+    resend_link(link_id, key=key)
+    newer = "{}/claim/{}#{}".format(served.url, *newest_link(card.id))
+    world.claim(newer)
+    open_again(page, newer)
+    page.get_by_role("button", name="Send me a new link").click()
+    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("Please wait 10 minutes")
+
+
+def at_store(page: Page, served: Served, world: World) -> None:
+    card = world.issue()
+    payment = world.exchange(world.claim(card.claim_link).code).payment
+    void_payment(payment.id, store_id=world.bookshop, reference=reference(world.bookshop))
+    open_again(page, served.claim_url(card.claim_link))
+
+
+def hold_over(page: Page, served: Served, world: World) -> None:
+    card = world.issue()
+    world.exchange(world.claim(card.claim_link).code)
+    with clock.ahead(timedelta(minutes=40)):
+        open_again(page, served.claim_url(card.claim_link))
+
+
+def long_names_and_amounts(page: Page, served: Served, world: World) -> None:
+    """Three decimals, many digits, and names that do not fit into one line."""
+    issuer = add_issuer("Königlich Bayerische Buchhandlung & Söhne International plc", mode="test")
+    store = add_store("Donaudampfschifffahrtselektrizitätenhauptbetriebswerk Versand", mode="test")
+    terms = ProgrammeTerms(**{**TERMS, "currency": "KWD", "card_max_minor": 10**9})
+    programme = create_programme(terms, issuer_id=issuer.id, mode="test", reference=reference(issuer.id))
+    world = World(issuer.id, programme.id, store.id, world.toyshop)
+    card = issue_card(
+        programme.id,
+        Money(123_456_789, "KWD"),
+        issuer_id=issuer.id,
+        holder=HolderData("a@b.example"),
+        deliver="link",
+        reference=reference(issuer.id),
+    )
+    payment = world.exchange(world.claim(card.claim_link).code).payment
+    settling = reference(store.id)
+    settle_payment(payment.id, Money(23_456_780, "KWD"), store_id=store.id, reference=settling, final=False)
+    open_again(page, served.claim_url(card.claim_link))
+
+
 STATES = (
+    asked_too_soon,
+    at_store,
+    hold_over,
+    long_names_and_amounts,
     ready,
     without_key,
     incomplete,
@@ -155,10 +216,12 @@ def test_a_state_is_photographed(
     page.on("console", lambda said: errors.append(said.text) if "Content Security" in said.text else None)
     reach(page, served, world)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for device, viewport in (("phone", PHONE), ("desktop", DESKTOP)):
+    for device, viewport in (("small phone", SMALL_PHONE), ("phone", PHONE), ("desktop", DESKTOP)):
         page.set_viewport_size(viewport)
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow == 0, device
+        if viewport is SMALL_PHONE:
+            continue
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.screenshot(path=FOLDER / f"{reach.__name__}-{device}-{scheme}.png", full_page=True)

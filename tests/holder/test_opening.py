@@ -5,12 +5,14 @@ from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from app import clock
+from app.db.transaction import transaction
 from app.ids import new_id
 from app.secrecy import random_secret
 from tests.holder.asking import issue, json_of, open_link
-from tests.world import World, make_world, rows
+from tests.world import World, key_of, make_world, rows
 
 NONCE = "n" * 43
 
@@ -22,7 +24,7 @@ def test_a_program_is_shown_the_code_once(client: FlaskClient, world: World) -> 
     assert set(shown) == {"code", "balance", "expires_at", "card_id"}
     assert re.fullmatch(r"[0-9A-Z]{4}(-[0-9A-Z]{4}){3}", shown["code"])
     assert shown["balance"] == {"amount_minor": 5_000, "currency": "GBP"}
-    assert shown["expires_at"].endswith("Z")
+    assert shown["expires_at"].endswith("+00:00")
     actors = rows("SELECT actor FROM event WHERE card_id = :id AND kind = 'code_shown'", id=shown["card_id"])
     assert [row.actor for row in actors] == ["holder"]
     assert world.exchange(shown["code"]).payment.balance.amount_minor == 5_000
@@ -46,7 +48,7 @@ def test_an_opened_link_says_when_by_which_browser_and_shows_the_card(client: Fl
     assert answer.mimetype == "application/problem+json"
     problem = json_of(answer)
     assert (problem["slug"], problem["opened_by"]) == ("link-opened", "Firefox")
-    assert problem["opened_at"].endswith("Z")
+    assert problem["opened_at"].endswith("+00:00")
     card = problem["card"]
     assert card["balance"] == {"amount_minor": 3_750, "currency": "GBP"}
     assert card["standing"] == "held"
@@ -73,7 +75,7 @@ def test_an_older_link_tells_nothing_of_the_card(client: FlaskClient, world: Wor
     problem = json_of(open_link(client, link))
     assert problem["slug"] == "link-opened"
     assert "card" not in problem
-    assert problem["superseded_at"].endswith("Z")
+    assert problem["superseded_at"].endswith("+00:00")
 
 
 def test_a_superseded_link(client: FlaskClient, world: World) -> None:
@@ -83,7 +85,7 @@ def test_a_superseded_link(client: FlaskClient, world: World) -> None:
     assert answer.status_code == 410
     problem = json_of(answer)
     assert problem["slug"] == "link-superseded"
-    assert problem["superseded_at"].endswith("Z")
+    assert problem["superseded_at"].endswith("+00:00")
     assert "card" not in problem
 
 
@@ -94,7 +96,7 @@ def test_a_lapsed_link_shows_that_its_card_is_still_good(client: FlaskClient, wo
     assert answer.status_code == 410
     problem = json_of(answer)
     assert problem["slug"] == "link-lapsed"
-    assert problem["lapsed_at"].endswith("Z")
+    assert problem["lapsed_at"].endswith("+00:00")
     assert problem["card"]["balance"]["amount_minor"] == 5_000
     assert problem["card"]["offers"] == {"fresh_code": False, "new_link": True}
 
@@ -125,6 +127,27 @@ def test_unknown_link_wrong_key_and_what_cannot_be_a_key_are_one_answer(client: 
     assert bodies[0]["slug"] == "link-not-accepted"
     assert all(body == bodies[0] for body in bodies)
     assert open_link(client, (link_id, key)).status_code == 200
+
+
+def test_the_answer_says_times_as_the_issuers_api_does(client: FlaskClient, world: World) -> None:
+    card = world.issue()
+    assert card.claim_link is not None
+    shown = json_of(open_link(client, key_of(card.claim_link)))
+    assert shown["expires_at"] == card.expires_at.isoformat()
+
+
+def test_a_busy_service_says_when_to_try_again(client: FlaskClient, world: World) -> None:
+    link_id, key = issue(world)
+    form = {**form_of(client, link_id), "key": key}
+    with transaction() as db:
+        db.execute(
+            text("SELECT 1 FROM card JOIN claim_link l ON l.card_id = card.id WHERE l.id = :id FOR UPDATE"),
+            {"id": link_id},
+        )
+        page = client.post(f"/claim/{link_id}", data=form)
+    assert (page.status_code, page.mimetype) == (503, "text/html")
+    assert int(page.headers["Retry-After"]) >= 1
+    assert client.post(f"/claim/{link_id}", data=form).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -183,7 +206,7 @@ def test_a_link_of_the_other_policy_opens_again_but_not_while_held(client: Flask
     assert answer.status_code == 409
     problem = json_of(answer)
     assert problem["slug"] == "card-held"
-    assert problem["held_until"].endswith("Z")
+    assert problem["held_until"].endswith("+00:00")
     assert problem["card"]["holds"][0]["store"] == "Bookshop"
 
 

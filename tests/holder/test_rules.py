@@ -5,7 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.holder.rules import CardSeen, Standing, decide_standing, is_secret, offers_fresh_code, offers_new_link
+from app.holder.rules import (
+    CardSeen,
+    Standing,
+    decide_standing,
+    is_secret,
+    offers_fresh_code,
+    offers_new_link,
+    wait_in_words,
+)
 
 NOW = datetime(2026, 11, 23, 10, 2, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(minutes=30), NOW - timedelta(seconds=1)
@@ -69,3 +77,19 @@ def test_what_is_not_43_url_safe_characters_is_no_secret(text: str) -> None:
 
 def test_43_url_safe_characters_are_a_secret() -> None:
     assert is_secret("aZ09-_" + "x" * 37)
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "words"),
+    [
+        (1, "a minute"),
+        (60, "a minute"),
+        (61, "2 minutes"),
+        (600, "10 minutes"),
+        (3600, "60 minutes"),
+        (5400, "2 hours"),
+        (86_400, "24 hours"),
+    ],
+)
+def test_a_wait_in_words(wait_s: int, words: str) -> None:
+    assert wait_in_words(wait_s) == words

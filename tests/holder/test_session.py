@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from http.cookies import SimpleCookie
 
 import pytest
@@ -9,10 +10,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import config
+from app import clock, config
 from app.holder import sessions
 from app.ids import new_id
-from tests.holder.asking import ORIGIN, csrf, issue, json_of, open_link
+from tests.holder.asking import ORIGIN, csrf, issue, json_of, newest_link, open_link
 from tests.world import World, rows
 
 FROM_OUR_PAGE = {"Origin": ORIGIN}
@@ -212,8 +213,14 @@ def test_new_links_are_ten_minutes_apart_and_old_links_ask_for_nothing(client: F
     assert client.post(f"/claim/{link[0]}/resend", json={"key": link[1]}).status_code == 202
     again = client.post(f"/claim/{link[0]}/resend", json={"key": link[1]})
     assert (again.status_code, json_of(again)["slug"]) == (410, "link-opened")
-    newer = rows("SELECT id FROM claim_link WHERE card_id = :id ORDER BY created_at DESC", id=claimed.card_id)[0].id
-    assert newer != link[0]
+    newer = newest_link(claimed.card_id)
+    assert newer[0] != link[0]
+    too_soon = client.post(f"/claim/{newer[0]}/resend", json={"key": newer[1]})
+    assert (too_soon.status_code, json_of(too_soon)["slug"]) == (429, "try-later")
+    assert 0 < int(too_soon.headers["Retry-After"]) <= 601
+    page = client.post(f"/claim/{newer[0]}/resend", data={"key": newer[1]})
+    assert (page.status_code, page.headers["Retry-After"]) == (429, too_soon.headers["Retry-After"])
+    assert "Please wait 10 minutes" in page.text
 
 
 @pytest.mark.parametrize("key", ["", "short", "k" * 43])
@@ -224,9 +231,35 @@ def test_a_wrong_key_asks_for_nothing(client: FlaskClient, world: World, key: st
         assert (answer.status_code, json_of(answer)["slug"]) == (404, "link-not-accepted")
 
 
+def test_a_lapsed_link_asks_for_a_new_one(client: FlaskClient, world: World) -> None:
+    link = issue(world)
+    with clock.ahead(timedelta(days=91)):
+        assert client.post(f"/claim/{link[0]}/resend", json={"key": link[1]}).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("presented", "own", "same"),
+    [
+        ("https://cards.example", "https://cards.example", True),
+        ("https://cards.example", "https://cards.example:443", True),
+        ("https://cards.example", "https://Cards.Example", True),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000", True),
+        ("http://cards.example", "https://cards.example", False),
+        ("https://cards.example:8443", "https://cards.example", False),
+        ("https://cards.example.evil.example", "https://cards.example", False),
+        ("https://evil.example", "https://cards.example", False),
+        ("https://cards.example:port", "https://cards.example", False),
+        ("", "https://cards.example", False),
+        (None, "https://cards.example", False),
+    ],
+)
+def test_an_origin_is_ours_by_scheme_host_and_port(presented: str | None, own: str, same: bool) -> None:
+    assert sessions.is_origin(presented, own) is same
+
+
 def test_a_held_card_gets_no_new_link(client: FlaskClient, world: World) -> None:
     link = issue(world)
     world.exchange(json_of(open_link(client, link))["code"])
     answer = client.application.test_client().post(f"/claim/{link[0]}/resend", json={"key": link[1]})
     assert (answer.status_code, json_of(answer)["slug"]) == (409, "card-held")
-    assert json_of(answer)["held_until"].endswith("Z")
+    assert json_of(answer)["held_until"].endswith("+00:00")

@@ -165,11 +165,12 @@
     if (answer.ok) say("Your code is on the screen");
   }
 
-  /** A fresh code or a new link. A refusal must not take away a code that is still on the screen. */
+  /** A fresh code or a new link. A refusal must not take away the code or the card on the screen. */
   async function send(form, button) {
     const answer = await ask(form.action, Object.fromEntries(new FormData(form)));
     if (!answer.page) return complain(answer.busy ? BUSY : UNREACHED, button);
-    if (answer.ok || stage().dataset.page !== "claimed") {
+    const comesLater = answer.status === 429 || answer.status === 403;
+    if (answer.ok || !(comesLater || stage().dataset.page === "claimed")) {
       show(answer.page);
       if (answer.status === 202) forget();
       if (stage().dataset.page === "claimed") say("Your fresh code is on the screen");
