@@ -229,12 +229,13 @@ def rotate_pepper(retire: bool) -> None:
 
 
 @keys.command("rotate-signing")
+@click.option("--compromised", is_flag=True, help="Retire every key at once; tokens they signed are refused.")
 @wired
-def rotate_signing() -> None:
+def rotate_signing(compromised: bool) -> None:
     """Let the next signing keys sign, and publish the ones after them."""
     from app.oauth.keys import rotate_signing
 
-    for rotation in rotate_signing():
+    for rotation in rotate_signing(compromised=compromised):
         click.echo(str(rotation))
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from app import errors
@@ -78,7 +78,7 @@ def answer_refusal(refusal: errors.Refusal) -> Response:
     if isinstance(refusal, errors.TryLater | errors.Busy):
         answer.headers["Retry-After"] = str(refusal.retry_after_s)
     if isinstance(refusal, errors.InvalidAccessToken):
-        answer.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+        answer.headers["WWW-Authenticate"] = _challenge()
     if isinstance(refusal, errors.InsufficientScope):
         scope = refusal.facts.get("scope", "")
         answer.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{scope}"'
@@ -114,6 +114,11 @@ def problem(status: int, slug: str, title: str, detail: str, facts: Mapping[str,
     }
     shown = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")  # a pointer may hold half a surrogate pair
     return Response(shown, status=status, content_type=MEDIA_TYPE)
+
+
+def _challenge() -> str:
+    """A caller who sent no credentials is told only what kind is wanted (RFC 6750, section 3.1)."""
+    return 'Bearer error="invalid_token"' if "Authorization" in request.headers else "Bearer"
 
 
 def _plain(error: HTTPException) -> str:

@@ -40,11 +40,25 @@ ALTER TABLE event ENABLE ALWAYS TRIGGER event_append_only;
 -- What the service may do: no DDL, nothing but INSERT on the books and the events, DELETE only where rows are of no more use.
 GRANT USAGE ON SCHEMA public TO scrip_service, scrip_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO scrip_service, scrip_reader;
+REVOKE SELECT ON claim_key, client_secret, signing_key FROM scrip_reader;
 GRANT INSERT (id, kind, owner_id, currency, mode) ON account TO scrip_service;
 GRANT INSERT (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, payment_id, at) ON transfer TO scrip_service;
 GRANT INSERT (id, at, kind, actor, request_id, card_id, payment_id, facts) ON event TO scrip_service;
 GRANT INSERT ON issuer, programme, programme_store, store, settlement, refund TO scrip_service;
-GRANT INSERT, UPDATE ON card, claim_link, code, card_key, payment, letter, client, client_secret, signing_key TO scrip_service;
-GRANT INSERT, DELETE ON claim_key TO scrip_service;
-GRANT INSERT, UPDATE, DELETE ON request TO scrip_service;
+GRANT INSERT ON card, claim_link, code, card_key, payment, letter, client, client_secret, signing_key TO scrip_service;
+GRANT INSERT, DELETE ON claim_key, request TO scrip_service;
+-- Only what has a life: whose card, whose payment, how much a hold was for, is written once.
+GRANT UPDATE (state, expires_at, holder_sealed, email_hash) ON card TO scrip_service;
+GRANT UPDATE (state, opened_at, opened_by, nonce_hash) ON claim_link TO scrip_service;
+GRANT UPDATE (state, hash, store_id, shopper_key, bound_until, died_at) ON code TO scrip_service;
+GRANT UPDATE (link_id, code_id, payment_id) ON card_key TO scrip_service;
+GRANT UPDATE (
+    state, order_reference, balance_minor, held_minor, settled_minor, released_minor, refunded_minor, confirmed_at,
+    expires_at, ended_at, expired_at
+) ON payment TO scrip_service;
+GRANT UPDATE (state, tries, due_at, sent_at, last_error) ON letter TO scrip_service;
+GRANT UPDATE (answer) ON request TO scrip_service;
+GRANT UPDATE (disabled_at) ON client TO scrip_service;
+GRANT UPDATE (last_used_at, retired_at) ON client_secret TO scrip_service;
+GRANT UPDATE (state, private_sealed, activated_at, retires_at, retired_at) ON signing_key TO scrip_service;
 GRANT EXECUTE ON FUNCTION balance_of(text) TO scrip_service, scrip_reader;
