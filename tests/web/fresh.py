@@ -1,0 +1,85 @@
+"""For every POST under /v1 a request that will be carried out, on objects that were made for it alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.api import Api, money
+from tests.web.bodies import card_body, exchange_body, programme_body
+
+#: A path, a body, and the status that it will get.
+Request = tuple[str, dict[str, Any], int]
+
+
+def create_programme(api: Api) -> Request:
+    return "/v1/programmes", programme_body(), 201
+
+
+def issue_card(api: Api) -> Request:
+    return "/v1/cards", card_body(api.world.programme_id), 201
+
+
+def issue_card_with_link(api: Api) -> Request:
+    return "/v1/cards", card_body(api.world.programme_id, deliver="link"), 201
+
+
+def reissue_card(api: Api) -> Request:
+    return f"/v1/cards/{api.world.issue().id}/reissue", {"deliver": "link"}, 200
+
+
+def correct_address(api: Api) -> Request:
+    return f"/v1/cards/{api.world.issue().id}/holder", {"email": "sam@right.example"}, 200
+
+
+def exchange_code(api: Api) -> Request:
+    return "/v1/payments", exchange_body(api.world.code().code), 201
+
+
+def confirm_payment(api: Api) -> Request:
+    return f"{_payment(api)}/confirm", {"order_reference": "order-1", "amount": money(4_000)}, 200
+
+
+def settle_payment(api: Api) -> Request:
+    return f"{_payment(api)}/settlements", {"amount": money(3_000)}, 201
+
+
+def settle_a_part(api: Api) -> Request:
+    return f"{_payment(api)}/settlements", {"amount": money(1_000), "final": False}, 201
+
+
+def void_payment(api: Api) -> Request:
+    return f"{_payment(api)}/void", {}, 200
+
+
+def extend_payment(api: Api) -> Request:
+    path = _payment(api, confirm={"order_reference": "order-1"})
+    return f"{path}/extend", {"hold_ttl_s": 20 * 86_400}, 200
+
+
+def refund_payment(api: Api) -> Request:
+    path = _payment(api, settlements={"amount": money(3_000)})
+    return f"{path}/refunds", {"amount": money(1_000), "reason": "goods came back"}, 201
+
+
+def _payment(api: Api, **then: dict[str, Any]) -> str:
+    """The path of an open payment of Bookshop's, after these further requests on it."""
+    path = f"/v1/payments/{api.world.payment().payment.id}"
+    for verb, body in then.items():
+        answer = api.bookshop.post(f"{path}/{verb}", body)
+        assert answer.status_code in (200, 201), answer.text
+    return path
+
+
+FRESH: tuple[Callable[[Api], Request], ...] = (
+    create_programme,
+    issue_card,
+    issue_card_with_link,
+    reissue_card,
+    correct_address,
+    exchange_code,
+    confirm_payment,
+    settle_payment,
+    settle_a_part,
+    void_payment,
+    extend_payment,
+    refund_payment,
+)
