@@ -80,6 +80,15 @@ def test_it_takes_a_python_that_works_and_sets_up_once(machine: Machine) -> None
     assert machine.asked() == ["HERE/.venv/bin/python -P -m app.demo"]
 
 
+def test_what_the_tests_need_includes_what_the_demo_needs(machine: Machine) -> None:
+    machine.run("test", "-x")
+    asked = machine.asked()
+    assert [line for line in asked if "--require-hashes -r HERE/requirements-dev.lock" in line]
+    assert asked[-1] == "HERE/.venv/bin/python -m pytest -x"
+    machine.run("demo")
+    assert machine.asked() == ["HERE/.venv/bin/python -P -m app.demo"]
+
+
 def test_a_changed_lock_sets_up_again(machine: Machine) -> None:
     machine.run("demo")
     with (machine.checkout / "requirements.lock").open("a") as lock:

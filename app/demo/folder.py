@@ -89,11 +89,14 @@ class DataFolder:
 
     def write(self, name: str, kept: dict[str, Any]) -> None:
         """Writes a JSON file that only its owner reads, as a whole or not at all."""
+        self.write_text(name, json.dumps(kept, indent=2) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes any file likewise."""
         unfinished = self.path / f".{name}"
         unfinished.unlink(missing_ok=True)
         with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(kept, file, indent=2)
-            file.write("\n")
+            file.write(text)
         unfinished.rename(self.path / name)
 
     def _refuse_foreign(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from app.db.embedded import EmbeddedPostgres
@@ -23,6 +24,11 @@ from app.processes import wait_until
 PREPARE_PATIENCE_S, ANSWER_PATIENCE_S, PORT_PATIENCE_S = 60.0, 60.0, 5.0
 LOOK_EVERY_S = 0.2
 STATE, PREPARED, PASSWORDS = "demo.json", "prepared.json", "roles.json"
+
+
+#: What operators have beyond the service: `scrip migrate` and `scrip audit`.
+OPERATORS_ROLES = {"MIGRATE": "migrator", "READER": "reader"}
+ENVIRONMENT = "environment"
 
 
 class Ended(BaseException):
@@ -82,22 +88,20 @@ class Demo:
             self.folder.clear()
         self.database.start()
         environment = self._environment(sockets)
-        self._prepare(environment)
+        operator = environment | {f"DATABASE_{of}_URL": self._url(role) for of, role in OPERATORS_ROLES.items()}
+        self.folder.write_text(ENVIRONMENT, _as_shell(operator))
+        self._prepare(operator)
         self._start_children(environment, sockets)
         _wait_for_answer(port_of(sockets.web), self.children.refuse_deaths)
         return Summary(sockets.base_url, sockets.outbox_url, self.folder.path, self._ready_card(sockets.base_url))
 
-    def _prepare(self, environment: dict[str, str]) -> None:
+    def _prepare(self, operator: dict[str, str]) -> None:
         """Makes roles, schema, keys and parties, when this folder or this release is new."""
         wanted = _release()
         if self.folder.read(PREPARED).get("release") != wanted or not self.folder.read(STATE):
             self.say("Preparing the database …")
-            more = {
-                "DATABASE_ADMIN_URL": self.database.admin_url,
-                "DATABASE_MIGRATE_URL": self._url("migrator"),
-                "DATABASE_READER_URL": self._url("reader"),
-            }
-            child = Child("prepare", ["-m", "app.demo.seed", str(self.folder.path)], environment | more)
+            admin = operator | {"DATABASE_ADMIN_URL": self.database.admin_url}
+            child = Child("prepare", ["-m", "app.demo.seed", str(self.folder.path)], admin)
             self.children.run(child, patience_s=PREPARE_PATIENCE_S)
             self.folder.write(PREPARED, {"release": wanted})
 
@@ -158,6 +162,12 @@ def _release() -> str:
     for path in sorted((ROOT / "migrations" / "versions").glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _as_shell(environment: dict[str, str]) -> str:
+    """Settings for a shell to read, so that the operator's commands work on the demo too."""
+    names = [name for name in environment if name not in ("PATH", "HOME")]
+    return "".join(f"export {name}={quote(environment[name])}\n" for name in names)
 
 
 def _wait_for_answer(port: int, look: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 TEXT = Path(__file__).with_name("summary.txt").read_text(encoding="utf-8")
@@ -42,7 +43,7 @@ class Summary:
         return TEXT.format(
             base_url=self.base_url,
             outbox_url=self.outbox_url,
-            folder=self.folder,
+            folder=quote(str(self.folder)),
             issuer=self.state["issuer"],
             programme_id=self.state["card"]["programme_id"],
             stores="\n".join(lines),

@@ -178,6 +178,11 @@ def test_the_printed_commands_take_the_card_through_exchange_settle_and_reissue(
     assert json.loads(run.stdout)["released"] == {"amount_minor": 2000, "currency": "GBP"}
     assert wait_until(lambda: len(demo.letters()) == 2, 10)
     assert "Bookshop" in demo.letters()[0]["text"]
+    audit = text[text.index("     (. ") : text.index("\n\nCtrl-C")].replace(
+        "./run scrip", f"{sys.executable} -m app.cli"
+    )
+    run = subprocess.run(["bash", "-c", audit], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "The books balance."), run.stdout + run.stderr
     assert demo.end(signal.SIGHUP) == 0
     assert demo.processes() == {}
 
