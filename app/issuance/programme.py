@@ -36,22 +36,12 @@ class ProgrammeTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class Programme:
+class Programme(ProgrammeTerms):
     """A programme as its issuer sees it."""
 
     id: str
     mode: str
     created_at: datetime
-    name: str
-    currency: str
-    card_min_minor: int
-    card_max_minor: int
-    valid_days: int
-    link_policy: str
-    hold_ttl_s: int
-    confirmed_ttl_s: int
-    hold_max_s: int
-    stores: list[str] | None
     replayed: bool = False
 
 
