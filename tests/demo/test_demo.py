@@ -216,7 +216,8 @@ def test_what_dies_is_started_again_and_loudly(demo: Demo) -> None:
         os.kill(pid, signal.SIGKILL)
         assert wait_until(lambda pid=pid: pid not in demo.processes(), 5), words  # type: ignore[misc]
     assert wait_until(lambda: demo.said().count("starting it again") == 4, 10)
-    assert wait_until(lambda: answers(demo.shown["outbox_url"]), 10)
+    for url in (demo.shown["outbox_url"], demo.shown["base_url"] + "/healthz"):
+        assert wait_until(lambda url=url: answers(url), 20), url  # type: ignore[misc]
     assert len(demo.claim()) == 19
     assert demo.end(signal.SIGINT) == 0
     assert demo.processes() == {}
