@@ -83,7 +83,10 @@ def test_run_knows_every_command_that_the_pages_name() -> None:
 
 def test_every_command_of_scrip_is_in_the_table_and_no_other() -> None:
     told = set(re.findall(r"`scrip ([a-z -]+)`", "".join(row_starts("docs/operating.md", "Commands"))))
-    assert told == set(commands(scrip))
+    real = dict(commands(scrip))
+    assert told == set(real)
+    options = {name for command in real.values() for each in command.params for name in each.opts if name[0] == "-"}
+    assert options == {name for name in options if name in page("docs/operating.md")}
     for path in PAGES:
         for words in re.findall(r"(?:\./run |`)scrip ([a-z]+(?: [a-z-]+)?)", path.read_text(encoding="utf-8")):
             assert any(f"{words} ".startswith(f"{each} ") for each in told), f"{path.name}: scrip {words}"
@@ -94,12 +97,13 @@ def row_starts(name: str, heading: str) -> Iterator[str]:
     return (line.split(" | ")[0] for line in re.findall(r"^\| .* \|$", section(name, heading), re.MULTILINE))
 
 
-def commands(group: click.Group, before: str = "") -> Iterator[str]:
+def commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Each command by all of its words."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from commands(command, f"{before}{name} ")
         else:
-            yield f"{before}{name}"
+            yield f"{before}{name}", command
 
 
 # ── settings ────────────────────────────────────────────────────────────────────────────────────────────────────────
