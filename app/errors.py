@@ -206,7 +206,7 @@ class TryLater(Refusal):
 
 
 class Busy(Refusal):
-    """The service is busy; nothing was done, try again shortly."""
+    """The service is busy: try again shortly, with the same Idempotency-Key."""
 
     slug = "busy"
 

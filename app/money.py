@@ -9,27 +9,12 @@ from iso4217 import Currency
 MAX_MINOR = 10**12
 
 
-class CurrenciesDiffer(ValueError):
-    """Amounts of two currencies were put together: a bug, never a refusal."""
-
-
 @dataclass(frozen=True, slots=True, order=False)
 class Money:
     """`amount_minor` minor units of `currency` (an ISO 4217 code in capitals)."""
 
     amount_minor: int
     currency: str
-
-    def __add__(self, other: "Money") -> "Money":
-        return Money(self.amount_minor + self._same(other), self.currency)
-
-    def __sub__(self, other: "Money") -> "Money":
-        return Money(self.amount_minor - self._same(other), self.currency)
-
-    def _same(self, other: "Money") -> int:
-        if other.currency != self.currency:
-            raise CurrenciesDiffer(f"{self.currency} and {other.currency}")
-        return other.amount_minor
 
     def __str__(self) -> str:
         """Plain decimals by ISO's digits, for letters to machines and logs: `30.00 GBP`."""

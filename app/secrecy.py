@@ -44,8 +44,8 @@ def keyed_hash(ring: KeyRing, purpose: str, value: str, *, version: int | None =
 
 
 def keyed_hashes(ring: KeyRing, purpose: str, value: str) -> list[bytes]:
-    """The hash of `value` under every version, for a look-up of what an older version stored."""
-    return [keyed_hash(ring, purpose, value, version=version) for version in ring.versions]
+    """The hash of `value` under every version, the newest first, to find what an older version stored."""
+    return [keyed_hash(ring, purpose, value, version=version) for version in sorted(ring.versions, reverse=True)]
 
 
 def seal(ring: KeyRing, plain: bytes, *, bound_to: str) -> bytes:

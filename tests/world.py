@@ -43,7 +43,7 @@ def gbp(amount_minor: int) -> Money:
 def reference(party_id: str, key: str | None = None, *, content: str = "") -> Reference:
     """A request of this party, under a fresh key unless one is given."""
     digest = hashlib.sha256(content.encode()).digest()
-    return Reference(party_id, key or random_secret(), "test", "target", digest)
+    return Reference(party_id, key or random_secret(), "test", "target", (digest,))
 
 
 def key_of(claim_url: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from sqlalchemy.sql.dml import Insert, Update
 from app import clock, secrecy
 from app.db.base import At, Base, Id, Words
 from app.db.transaction import transaction
-from app.errors import ReferenceReused
+from app.errors import Busy, ReferenceReused
 
 T = TypeVar("T")
 KEPT_FOR = timedelta(days=90)
@@ -38,8 +38,9 @@ class RequestRow(Base):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reference:
-    """Who asks for what under which key. The content's HMAC leaves out whatever is secret.
+    """Who asks for what under which key.
 
+    `content_hmacs`: keyed hashes of the content without its secrets, under each version of the key, the newest first.
     `party_id` is the issuer or store, not its OAuth client: clients are replaced while requests are retried.
     """
 
@@ -47,7 +48,7 @@ class Reference:
     key: str
     operation: str
     target_id: str
-    content_hmac: bytes
+    content_hmacs: tuple[bytes, ...]
 
 
 def claim_request(reference: Reference) -> Insert:
@@ -59,7 +60,7 @@ def claim_request(reference: Reference) -> Insert:
             reference=reference.key,
             operation=reference.operation,
             target_id=reference.target_id,
-            content_hmac=reference.content_hmac,
+            content_hmac=reference.content_hmacs[0],
             created_at=literal_column("clock_timestamp()"),
         )
         .on_conflict_do_nothing()
@@ -67,9 +68,9 @@ def claim_request(reference: Reference) -> Insert:
     )
 
 
-def is_first(db: Connection, reference: Reference) -> bool:
-    """Claims the request in a statement of its own, for verbs that are not hot."""
-    return db.execute(claim_request(reference)).first() is not None
+def done_before(db: Connection, reference: Reference, kind: type[T]) -> T | None:
+    """Claims the request in a statement of its own, for verbs that are not hot; else as `answer_again`."""
+    return answer_again(db, reference, kind, claimed=db.execute(claim_request(reference)).first() is not None)
 
 
 def keep_answer(reference: Reference, answer: object) -> Update:
@@ -83,7 +84,20 @@ def keep_answer(reference: Reference, answer: object) -> Update:
     )
 
 
-def answer_again(db: Connection, reference: Reference, kind: type[T]) -> T | None:
+def answer_again(db: Connection, reference: Reference, kind: type[T], *, claimed: bool) -> T | None:
+    """None to the one that claimed the request; to its repeat the kept answer, as `find_answer`.
+
+    Raises ReferenceReused, and Busy when the answer was forgotten in this very moment.
+    """
+    if claimed:
+        return None
+    found = find_answer(db, reference, kind)
+    if found is None:
+        raise Busy
+    return found
+
+
+def find_answer(db: Connection, reference: Reference, kind: type[T]) -> T | None:
     """The kept answer to this request as a `kind` with `replayed` set, or None when it is new.
 
     Raises ReferenceReused when the same key came with another operation, target or content.
@@ -95,7 +109,7 @@ def answer_again(db: Connection, reference: Reference, kind: type[T]) -> T | Non
     ).first()
     if row is None:
         return None
-    is_the_same = secrecy.same(row.content_hmac, reference.content_hmac)
+    is_the_same = any(secrecy.same(row.content_hmac, known) for known in reference.content_hmacs)
     if (row.operation, row.target_id) != (reference.operation, reference.target_id) or not is_the_same:
         raise ReferenceReused()
     if row.answer is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Index, insert, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import Insert
@@ -19,6 +19,7 @@ class EventRow(Base):
     """Append-only: the service may insert and read, nobody may change."""
 
     __tablename__ = "event"
+    __table_args__ = (Index("event_by_card", "card_id", "at", "id"),)
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     at: Mapped[At]
@@ -67,9 +68,13 @@ def event_of(
 
 
 def events_of_card(db: Connection, card_id: str, *, after: str | None, limit: int) -> list[Event]:
-    """A card's events in order, at most `limit` of them, from the one after `after`."""
+    """A card's events in order, at most `limit` of them, from the one after `after`.
+
+    The order is that of the database's clock: identifiers are drawn by whichever machine, whose clocks differ.
+    """
     columns = (getattr(EventRow, name) for name in Event.__dataclass_fields__)
-    query = select(*columns).where(EventRow.card_id == card_id).order_by(EventRow.id).limit(limit)
+    query = select(*columns).where(EventRow.card_id == card_id).order_by(EventRow.at, EventRow.id).limit(limit)
     if after is not None:
-        query = query.where(EventRow.id > after)
+        last = select(EventRow.at, EventRow.id).where(EventRow.id == after).scalar_subquery()
+        query = query.where(tuple_(EventRow.at, EventRow.id) > last)
     return [Event(**row._mapping) for row in db.execute(query)]

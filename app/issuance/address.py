@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy import select, update
 
 from app import clock
-from app.db.request import Reference, answer_again, is_first, keep_answer
+from app.db.request import Reference, done_before, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import CardClosed, LinkOpened, NotFound
@@ -24,7 +24,7 @@ def correct_address(card_id: str, email: str, *, issuer_id: str, reference: Refe
     Raises NotFound, CardClosed, LinkOpened when somebody has opened the link, ReferenceReused, Busy.
     """
     with transaction() as db:
-        if not is_first(db, reference) and (again := answer_again(db, reference, Card)):
+        if again := done_before(db, reference, Card):
             return again
         card = db.execute(
             select(CardRow.holder_sealed, CardRow.state, CardRow.expires_at, CardRow.not_before)

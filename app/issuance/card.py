@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, literal, select
+from sqlalchemy import Connection, case, func, literal, select
 from sqlalchemy.orm import aliased
 
 from app import clock
@@ -96,8 +96,11 @@ _link, _code = aliased(ClaimLink), aliased(Code)
 
 
 def _state_at(now: datetime) -> Any:
-    """A card's state when read: `rules.has_lapsed` in SQL. A hold, even one that is over, gives its card more time."""
-    due = (CardRow.state == "active") & (CardRow.expires_at <= now) & CardKey.payment_id.is_(None)
+    """A card's state when read: `rules.has_lapsed` in SQL.
+
+    A store that has the code, even past its time, keeps the card alive: what comes back from there gets more time.
+    """
+    due = (CardRow.state == "active") & (CardRow.expires_at <= now) & func.coalesce(_code.state != "bound", True)
     return case((due, literal("lapsed")), else_=CardRow.state)
 
 

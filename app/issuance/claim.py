@@ -5,11 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from app import clock, secrecy
+from app import clock
 from app.db.base import AnyRow
 from app.db.together import together
 from app.db.transaction import transaction
-from app.errors import LinkNotAccepted, LinkOpened
+from app.errors import Busy, LinkNotAccepted, LinkOpened
 from app.events.event import event_of
 from app.ids import new_id
 from app.issuance import links, one_key, rules
@@ -72,7 +72,12 @@ def draw_fresh_code() -> FreshCode:
 def show_fresh_code(
     db: Connection, fresh: FreshCode, card_id: str, link_id: str, now: datetime, *, how: str
 ) -> Claimed:
-    """Makes the fresh code the card's one key and returns what the holder is shown. The key before is dead already."""
+    """Makes the fresh code the card's one key and returns what the holder is shown. The key before is dead already.
+
+    Raises Busy when the code's pepper epoch ended while it was drawn: nobody could ever exchange it.
+    """
+    if fresh.epoch != newest_epoch():
+        raise Busy
     together(
         db,
         insert(Code).values(
@@ -118,7 +123,7 @@ def _decide(db: Connection, link_id: str, key: str, nonce: str) -> tuple[AnyRow,
         opened_at=row.opened_at,
         opened_by=row.opened_by,
         is_newest=row.newest_id == link_id,
-        same_browser=row.nonce_hash is not None and secrecy.same(row.nonce_hash, links.hash_nonce(link_id, nonce)),
+        same_browser=row.nonce_hash in links.hashes_of_nonce(link_id, nonce),
         code_state=row.code_state,
         held=row.payment_id is not None,
         bound_until=row.bound_until,
@@ -132,7 +137,7 @@ def _spend(db: Connection, link_id: str, key: str, nonce: str, opened_by: str, n
     spent = db.execute(
         update(ClaimLink)
         .where(ClaimLink.id == link_id, ClaimLink.state == "waiting", ClaimLink.expires_at > now)
-        .values(state="opened", opened_at=now, opened_by=opened_by, nonce_hash=links.hash_nonce(link_id, nonce))
+        .values(state="opened", opened_at=now, opened_by=opened_by, nonce_hash=links.hashes_of_nonce(link_id, nonce)[0])
         .returning(ClaimLink.id)
     ).first()
     if spent is None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select
 
 from app import clock
 from app.db.base import AnyRow
-from app.db.request import Reference, answer_again, is_first, keep_answer
+from app.db.request import Reference, done_before, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import NotFound
@@ -49,7 +49,7 @@ def issue_card(
     ReferenceReused, Busy.
     """
     with transaction() as db:
-        if not is_first(db, reference) and (again := answer_again(db, reference, Card)):
+        if again := done_before(db, reference, Card):
             return again
         programme = _programme(db, programme_id, issuer_id)
         now = clock.now(db)
@@ -58,7 +58,8 @@ def issue_card(
         )
         expires_at = rules.decide_issue(terms, amount, by_email=deliver == "email", not_before=not_before, now=now)
         card_id = new_id("card")
-        link = links.new_link(card_id, "issue", card_expires_at=expires_at, at=now)
+        delivered_at = max(now, not_before or now)
+        link = links.new_link(card_id, "issue", card_expires_at=expires_at, at=now, delivered_at=delivered_at)
         account = account_id(CARD, card_id, amount.currency)
         together(
             db,
@@ -92,7 +93,7 @@ def issue_card(
                 at=now,
             ),
             event_of("card_issued", at=now, card_id=card_id, facts={"amount_minor": amount.amount_minor}),
-            letter_of("claim", card_id=card_id, link_id=link.id, facts={}, due_at=max(now, not_before or now))
+            letter_of("claim", card_id=card_id, link_id=link.id, facts={}, due_at=delivered_at)
             if deliver == "email"
             else None,
         )

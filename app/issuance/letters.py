@@ -10,7 +10,7 @@ from app.issuance import links
 from app.issuance.holder_data import unseal_holder
 from app.issuance.models import Card, ClaimLink, Issuer
 from app.ledger.models import Account
-from app.mail.filling import Filled
+from app.mail.filling import Filled, TooLate
 from app.mail.letter import DueLetter
 from app.money import Money
 
@@ -22,9 +22,14 @@ def fill_letter(db: Connection, letter: DueLetter, now: datetime) -> Filled | No
     """The letter's address and content. None when its link is no longer wanted and there is nothing else to say.
 
     A letter that also tells of a settlement or an ended hold is sent without its link then: the newer letter has one.
+    Raises TooLate when the link lapsed with nobody ever having been told of it.
     """
     card = db.execute(_CARD.where(Card.id == letter.card_id)).one()
-    link = _waiting_link(db, letter.link_id, now)
+    link = _locked_link(db, letter.link_id)
+    if link is not None and (link.state != "waiting" or link.expires_at <= now):
+        if letter.kind in ONLY_WITH_LINK and link.state in ("waiting", "lapsed"):
+            raise TooLate
+        link = None
     if link is None and letter.kind in ONLY_WITH_LINK:
         return None
     holder = unseal_holder(card.holder_sealed, letter.card_id)
@@ -48,12 +53,12 @@ def fill_letter(db: Connection, letter: DueLetter, now: datetime) -> Filled | No
     return Filled(holder.email, holder.name, holder.locale, letter.kind, context)
 
 
-def _waiting_link(db: Connection, link_id: str | None, now: datetime) -> Any:
-    """The link, locked so that nobody opens or kills it while a key is drawn for it; None unless it still waits."""
+def _locked_link(db: Connection, link_id: str | None) -> Any:
+    """The link, locked so that nobody opens or kills it while a key is drawn for it."""
     if link_id is None:
         return None
-    waiting = (ClaimLink.id == link_id, ClaimLink.state == "waiting", ClaimLink.expires_at > now)
-    return db.execute(select(ClaimLink.id, ClaimLink.expires_at).where(*waiting).with_for_update()).first()
+    columns = (ClaimLink.id, ClaimLink.state, ClaimLink.expires_at)
+    return db.execute(select(*columns).where(ClaimLink.id == link_id).with_for_update()).first()
 
 
 _CARD = (

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, case, exists, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.dml import Insert, Update
 
@@ -25,9 +25,11 @@ class NewLink:
     expires_at: datetime
 
 
-def new_link(card_id: str, reason: str, *, card_expires_at: datetime, at: datetime) -> NewLink:
-    """A fresh link for a card; it still has no key."""
-    expires_at = rules.link_expiry(card_expires_at, valid_days=settings().link_valid_days, now=at)
+def new_link(
+    card_id: str, reason: str, *, card_expires_at: datetime, at: datetime, delivered_at: datetime | None = None
+) -> NewLink:
+    """A fresh link for a card; it still has no key. Its life begins when its letter may go out."""
+    expires_at = rules.link_expiry(card_expires_at, valid_days=settings().link_valid_days, now=delivered_at or at)
     return NewLink(new_id("link"), card_id, reason, at, expires_at)
 
 
@@ -54,23 +56,18 @@ def draw_claim_key(db: Connection, link_id: str, at: datetime) -> str:
     The key stands in the fragment, which no browser sends to any server.
     """
     key = secrecy.random_secret()
-    db.execute(insert(ClaimKey).values(key_hash=hash_key(link_id, key), link_id=link_id, created_at=at))
+    db.execute(insert(ClaimKey).values(key_hash=hashes_of_key(link_id, key)[0], link_id=link_id, created_at=at))
     return f"{settings().public_url}/claim/{link_id}#{key}"
 
 
-def hash_key(link_id: str, key: str, *, version: int | None = None) -> bytes:
-    """The stored form of a claim key, good for this link only."""
-    return secrecy.keyed_hash(settings().keys.hashing, "claim-key", f"{link_id}:{key}", version=version)
-
-
-def hash_nonce(link_id: str, nonce: str) -> bytes:
-    """The stored form of the nonce that a browser makes before it opens a link."""
-    return secrecy.keyed_hash(settings().keys.hashing, "claim-nonce", f"{link_id}:{nonce}")
+def hashes_of_nonce(link_id: str, nonce: str) -> list[bytes]:
+    """The stored forms that a browser's nonce may have, by the versions of the hashing key, the newest first."""
+    return secrecy.keyed_hashes(settings().keys.hashing, "claim-nonce", f"{link_id}:{nonce}")
 
 
 def hashes_of_key(link_id: str, key: str) -> list[bytes]:
-    """The stored forms that a claim key may have, by the versions of the hashing key."""
-    return [hash_key(link_id, key, version=version) for version in settings().keys.hashing.versions]
+    """The stored forms that a claim key may have, good for this link only; the newest first."""
+    return secrecy.keyed_hashes(settings().keys.hashing, "claim-key", f"{link_id}:{key}")
 
 
 def is_key_of(link_id: str, key: str) -> ColumnElement[bool]:
@@ -79,7 +76,8 @@ def is_key_of(link_id: str, key: str) -> ColumnElement[bool]:
 
 
 def newest_link(card_id: ColumnElement[str] | InstrumentedAttribute[str] | str) -> ScalarSelect[str]:
-    """The link that was made last for the card, for use in a query."""
+    """The link that was made last for the card, for use in a query: the waiting one, of which there is one at most."""
     link = aliased(ClaimLink)
-    newest = select(link.id).where(link.card_id == card_id).order_by(link.created_at.desc(), link.id.desc())
+    order = (case((link.state == "waiting", 0), else_=1), link.created_at.desc(), link.id.desc())
+    newest = select(link.id).where(link.card_id == card_id).order_by(*order)
     return newest.limit(1).scalar_subquery()

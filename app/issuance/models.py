@@ -162,6 +162,7 @@ class Code(Base):
     pepper_epoch: Mapped[int] = mapped_column(Integer)
     store_id: Mapped[Id | None] = mapped_column(ForeignKey("store.id"))
     shopper_key: Mapped[Words | None]
+    order_reference: Mapped[Words | None]
     bound_until: Mapped[At | None]
     created_at: Mapped[At]
     died_at: Mapped[At | None]

@@ -24,12 +24,18 @@ def kill_code(code_id: str, at: datetime) -> Update:
     return update(Code).where(Code.id == code_id, Code.state != "dead").values(state="dead", hash=None, died_at=at)
 
 
-def bind_code(code_id: str, *, store_id: str, shopper_key: str | None, until: datetime) -> Update:
-    """The code is this store's (and shopper's) alone until then."""
+def bind_code(code_id: str, *, store_id: str, shopper_key: str | None, order_reference: str, until: datetime) -> Update:
+    """The code is this store's alone until then, and its shopper's, or where none is named, its order's."""
     return (
         update(Code)
         .where(Code.id == code_id)
-        .values(state="bound", store_id=store_id, shopper_key=shopper_key, bound_until=until)
+        .values(
+            state="bound",
+            store_id=store_id,
+            shopper_key=shopper_key,
+            order_reference=order_reference,
+            bound_until=until,
+        )
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, column, insert, select, table
 
 from app import clock
-from app.db.request import Reference, answer_again, is_first, keep_answer
+from app.db.request import Reference, done_before, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
@@ -51,7 +51,7 @@ def create_programme(terms: ProgrammeTerms, *, issuer_id: str, mode: str, refere
     Raises InvalidRequest for an unknown store or one of another mode, ReferenceReused, Busy.
     """
     with transaction() as db:
-        if not is_first(db, reference) and (again := answer_again(db, reference, Programme)):
+        if again := done_before(db, reference, Programme):
             return again
         _check_stores(db, terms.stores or [], mode)
         now = clock.now(db)

@@ -23,7 +23,7 @@ def queue_reissue(
     The caller kills the link or code before, in a statement of its own where both are links: a card has at most one
     waiting link. `due_at` puts the letter off. Without a letter kind nothing is mailed: the caller hands the link over.
     """
-    link = links.new_link(card_id, reason, card_expires_at=card_expires_at, at=at)
+    link = links.new_link(card_id, reason, card_expires_at=card_expires_at, at=at, delivered_at=due_at)
     writes: list[Write] = [links.link_insert(link), one_key.point_at(card_id, link_id=link.id)]
     if letter_kind is not None:
         writes.append(

@@ -24,8 +24,12 @@ class Filled:
     context: Mapping[str, object] = field(repr=False)
 
 
+class TooLate(Exception):
+    """The letter's link lapsed before the letter could be sent: somebody must be told, for the holder never was."""
+
+
 #: `fill(db, letter, now)` runs in the sender's transaction, draws the claim key where the letter has a link and stores
-#: its hash. None: the letter is no longer wanted.
+#: its hash. None: the letter is no longer wanted. May raise TooLate.
 Fill = Callable[[Connection, DueLetter, datetime], Filled | None]
 
 _fills: dict[str, Fill] = {}

@@ -12,7 +12,7 @@ from app.jobs.worker import stopping
 from app.mail import leasing
 from app.mail.composing import AddressInvalid, compose
 from app.mail.delivery import MailServer, MailServerAway, NotReached, Parcel, mail_server
-from app.mail.filling import fill_of
+from app.mail.filling import TooLate, fill_of
 from app.mail.leasing import Lease
 from app.mail.letter import DueLetter
 from app.mail.rules import Outcome
@@ -59,10 +59,12 @@ def _send(lease: Lease, server: MailServer) -> None:
 def _outcome(lease: Lease, server: MailServer) -> Outcome:
     labels = {"letter_id": lease.letter.id, "card_id": lease.letter.card_id}
     try:
-        with one_item(passing=(AddressInvalid,), **labels):
+        with one_item(passing=(AddressInvalid, TooLate), **labels):
             parcel = _prepared(lease.letter)
     except AddressInvalid:
         return Outcome("failed", "address not valid")
+    except TooLate:
+        return Outcome("failed", "its link lapsed first")
     except Broken as broken:
         return Outcome("later", f"bug {broken}")
     if isinstance(parcel, Outcome):

@@ -23,7 +23,7 @@ def confirm_payment(
     """
     with transaction() as db:
         locked = lock_payment(db, payment_id, store_id=store_id, reference=reference)
-        if not locked.is_first and (again := answer_again(db, reference, Payment)):
+        if again := answer_again(db, reference, Payment, claimed=locked.is_first):
             return again
         held, until = rules.decide_confirm(locked.payment, order_reference, amount, locked.now)
         changes = {

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, exists, func, insert, literal_column, or_, se
 
 from app import clock
 from app.db.base import AnyRow, AnySelect
-from app.db.request import Reference, answer_again, claim_request, keep_answer
+from app.db.request import Reference, answer_again, claim_request, find_answer, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import CodeMistyped, CodeNotAccepted
@@ -48,7 +48,7 @@ def exchange_code(
         raise CodeMistyped()
     hashes = hashes_to_look_up(code)
     with transaction() as db:
-        if again := answer_again(db, reference, Exchanged):
+        if again := find_answer(db, reference, Exchanged):
             return again
         code_id = db.scalar(select(Code.id).where(Code.hash.in_(hashes)))
     try:
@@ -65,13 +65,11 @@ def _exchange(
 ) -> Exchanged:
     with transaction() as db:
         row = db.execute(_locking(code_id, asker.store_id, reference)).one()
-        if not row.claimed and (again := answer_again(db, reference, Exchanged)):
+        if again := answer_again(db, reference, Exchanged, claimed=row.claimed > 0):
             return again
         now = clock.read(row.stamp)
-        open_payment = _payment(db, row.payment_id) if row.payment_id else None
-        repeated = rules.decide_exchange(_seen(row, open_payment), asker, now)
-        if repeated is not None and open_payment is not None:
-            answer = Exchanged(describe_payment(open_payment, now), opened=False)
+        if (repeated := rules.decide_exchange(_seen(row), asker, now)) is not None:
+            answer = Exchanged(describe_payment(_payment(db, repeated), now), opened=False)
             db.execute(keep_answer(reference, answer))
             return answer
         held = rules.hold_amount(row.balance_minor, amount, row.currency)
@@ -116,18 +114,22 @@ def _write(
             currency=row.currency,
             state="held",
             order_reference=asker.order_reference,
-            shopper_key=asker.shopper_key,
             balance_minor=row.balance_minor,
             hold_minor=held_minor,
             held_minor=held_minor,
             settled_minor=0,
             released_minor=0,
             refunded_minor=0,
+            expired_minor=0,
             created_at=payment.created_at,
             expires_at=payment.expires_at,
         ),
         one_key.bind_code(
-            row.code_id, store_id=asker.store_id, shopper_key=asker.shopper_key, until=payment.expires_at
+            row.code_id,
+            store_id=asker.store_id,
+            shopper_key=asker.shopper_key,
+            order_reference=asker.order_reference,
+            until=payment.expires_at,
         ),
         one_key.point_at(row.card_id, code_id=row.code_id, payment_id=payment.id),
         opening_of(OWED, asker.store_id, row.currency, row.mode),
@@ -153,11 +155,12 @@ def _payment(db: Connection, payment_id: str) -> AnyRow:
     return db.execute(select(*COLUMNS).where(PaymentRow.id == payment_id)).one()
 
 
-def _seen(row: AnyRow, open_payment: AnyRow | None) -> rules.CodeSeen:
+def _seen(row: AnyRow) -> rules.CodeSeen:
     return rules.CodeSeen(
         state=row.code_state,
         bound_store_id=row.bound_store_id,
         bound_shopper_key=row.bound_shopper_key,
+        bound_order_reference=row.bound_order_reference,
         bound_until=row.bound_until,
         card_state=row.card_state,
         card_expires_at=row.card_expires_at,
@@ -165,8 +168,6 @@ def _seen(row: AnyRow, open_payment: AnyRow | None) -> rules.CodeSeen:
         store_is_in_programme=row.store_is_in_programme,
         is_the_key=row.key_code_id == row.code_id,
         payment_id=row.payment_id,
-        payment_order_reference=open_payment.order_reference if open_payment else None,
-        balance_minor=row.balance_minor,
     )
 
 
@@ -181,6 +182,7 @@ def _locking(code_id: str, store_id: str, reference: Reference) -> AnySelect:
             Code.state.label("code_state"),
             Code.store_id.label("bound_store_id"),
             Code.shopper_key.label("bound_shopper_key"),
+            Code.order_reference.label("bound_order_reference"),
             Code.bound_until,
             Card.id.label("card_id"),
             Card.account_id,

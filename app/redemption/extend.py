@@ -20,7 +20,7 @@ def extend_payment(payment_id: str, hold_ttl_s: int, *, store_id: str, reference
     """
     with transaction() as db:
         locked = lock_payment(db, payment_id, store_id=store_id, reference=reference)
-        if not locked.is_first and (again := answer_again(db, reference, Payment)):
+        if again := answer_again(db, reference, Payment, claimed=locked.is_first):
             return again
         until = rules.decide_extend(locked.payment, hold_ttl_s, locked.now)
         changes = {"expires_at": until}

@@ -41,12 +41,12 @@ class Locked:
 def lock_payment(db: Connection, payment_id: str, *, store_id: str, reference: Reference) -> Locked:
     """Claims the request and locks card, key and payment, and reads all that the verbs decide by, in one statement.
 
-    Ends the payment's hold first when its time is over. Raises NotFound for anybody else's payment.
+    Where the payment is not open, whatever is due on its card is ended first. Raises NotFound for anybody else's.
     """
     claim = select(func.count().label("claimed")).select_from(claim_request(reference).cte("claimed"))
     locked = _read_locked(db, _locking(payment_id, store_id, claim))
-    if locked.is_first and locked.payment.state == "held" and not rules.is_open(locked.payment, locked.now):
-        close_due(db, locked.row.card_id, locked.now)
+    is_open = rules.is_open(locked.payment, locked.now)
+    if locked.is_first and not is_open and close_due(db, locked.row.card_id, locked.now):
         return lock_again(db, payment_id, store_id=store_id)
     return locked
 
@@ -59,7 +59,8 @@ def lock_again(db: Connection, payment_id: str, *, store_id: str) -> Locked:
 def close_due(db: Connection, card_id: str, now: datetime) -> bool:
     """Ends what is past its time on a locked card: its hold, its bound code, its link, or the card itself.
 
-    Every verb that locks a card calls this first, so that no sweeper is needed to be right. Returns whether it wrote.
+    Verbs for which it makes a difference call this first, so that no sweeper is needed to be right. Returns whether
+    it wrote.
     """
     card = db.execute(_DUE.where(Card.id == card_id)).one()
     if card.payment_id is not None:
@@ -77,20 +78,18 @@ def close_due(db: Connection, card_id: str, now: datetime) -> bool:
 
 
 def lock_card(db: Connection, card_id: str, *, issuer_id: str | None = None) -> datetime | None:
-    """Locks a card (of this issuer) and its key, ends what is due, and returns the time; None where there is none."""
+    """Locks a card (of this issuer) and its key, and returns the time; None where there is none."""
     query = select(Card.id).join(CardKey, CardKey.card_id == Card.id).where(Card.id == card_id)
     if issuer_id is not None:
         query = query.where(Card.issuer_id == issuer_id)
     if db.execute(query.with_for_update(of=[Card, CardKey])).first() is None:
         return None
-    now = clock.now(db)
-    close_due(db, card_id, now)
-    return now
+    return clock.now(db)
 
 
-def keep_for(card_id: str, expires_at: datetime, now: datetime) -> Update | None:
-    """Value that came back from a hold keeps its card alive for a while."""
-    until = issuance_rules.after_release(expires_at, now)
+def keep_for(card_id: str, expires_at: datetime, now: datetime, *, at_least: datetime | None = None) -> Update | None:
+    """Value that came back from a hold keeps its card alive for a while, `at_least` until then."""
+    until = max(issuance_rules.after_release(expires_at, now), at_least or now)
     return one_key.keep_card(card_id, until) if until != expires_at else None
 
 
@@ -107,6 +106,7 @@ def _read_locked(db: Connection, query: AnySelect) -> Locked:
         settled_minor=row.settled_minor,
         released_minor=row.released_minor,
         refunded_minor=row.refunded_minor,
+        expired_minor=row.expired_minor,
         created_at=row.created_at,
         expires_at=row.expires_at,
         expired_at=row.expired_at,
@@ -131,6 +131,7 @@ def _locking(payment_id: str, store_id: str, claim: AnySelect) -> AnySelect:
             PaymentRow.code_id,
             PaymentRow.mode,
             PaymentRow.expired_at,
+            PaymentRow.expired_minor,
             Card.issuer_id,
             Card.account_id,
             Card.state.label("card_state"),
@@ -203,6 +204,7 @@ def _expire_hold(card: AnyRow, now: datetime) -> list[Write | None]:
             state="settled" if card.settled_minor else "expired",
             held_minor=0,
             released_minor=PaymentRow.released_minor + PaymentRow.held_minor,
+            expired_minor=PaymentRow.held_minor,
             ended_at=now,
             expired_at=card.payment_expires_at,
         )

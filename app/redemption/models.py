@@ -36,6 +36,8 @@ class PaymentRow(Base):
         CheckConstraint("(state = 'held') = (ended_at IS NULL)", name="payment_ended"),
         CheckConstraint("state NOT IN ('voided', 'expired') OR settled_minor = 0", name="payment_settled_stays"),
         CheckConstraint("state <> 'settled' OR settled_minor > 0", name="payment_settled_something"),
+        CheckConstraint("0 <= expired_minor AND expired_minor <= released_minor", name="payment_expired_part"),
+        CheckConstraint("expired_minor = 0 OR expired_at IS NOT NULL", name="payment_expired_at"),
         CheckConstraint("0 <= refunded_minor AND refunded_minor <= settled_minor", name="payment_refunded"),
         Index("payment_one_held", "card_id", unique=True, postgresql_where=text("state = 'held'")),
         Index("payment_to_expire", "expires_at", postgresql_where=text("state = 'held'")),
@@ -49,13 +51,13 @@ class PaymentRow(Base):
     currency: Mapped[Words]
     state: Mapped[Words]
     order_reference: Mapped[Words]
-    shopper_key: Mapped[Words | None]
     balance_minor: Mapped[Minor]
     hold_minor: Mapped[Minor]
     held_minor: Mapped[Minor]
     settled_minor: Mapped[Minor]
     released_minor: Mapped[Minor]
     refunded_minor: Mapped[Minor]
+    expired_minor: Mapped[Minor]
     created_at: Mapped[At]
     confirmed_at: Mapped[At | None]
     expires_at: Mapped[At]

@@ -20,7 +20,8 @@ from app.redemption.models import PaymentRow
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """State and amounts of one payment. `balance`: the card's, when this payment last moved; never what came after."""
+    """State and amounts of one payment. `balance`: the card's, when this payment last moved while it was open, or
+    settled; never what became of the card after."""
 
     id: str
     store_id: str

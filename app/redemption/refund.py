@@ -17,7 +17,7 @@ from app.ledger.transfer import transfer_of
 from app.mail.letter import letter_of
 from app.money import Money
 from app.redemption import rules
-from app.redemption.holds import Locked, close_due, keep_for, lock_again, lock_payment
+from app.redemption.holds import Locked, keep_for, lock_payment
 from app.redemption.models import PaymentRow, RefundRow
 from app.redemption.payment import Payment, described_with
 
@@ -42,12 +42,12 @@ def refund_payment(
     """
     with transaction() as db:
         locked = lock_payment(db, payment_id, store_id=store_id, reference=reference)
-        if not locked.is_first and (again := answer_again(db, reference, Refund)):
+        if again := answer_again(db, reference, Refund, claimed=locked.is_first):
             return again
         rules.decide_refund(locked.payment, amount)
-        if close_due(db, locked.row.card_id, locked.now):  # a card past its date lapses first, then comes back
-            locked = lock_again(db, payment_id, store_id=store_id)
         changes = {"refunded_minor": locked.payment.refunded_minor + amount.amount_minor}
+        if locked.payment.state == "held":
+            changes["balance_minor"] = locked.balance_minor + amount.amount_minor
         refund = Refund(new_id("ref"), amount, described_with(locked.row, changes, locked.now))
         together(
             db,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from app import clock
 from app.db.base import AnyRow
-from app.db.request import Reference, answer_again, is_first, keep_answer
+from app.db.request import Reference, done_before, keep_answer
 from app.db.together import Write, together
 from app.db.transaction import transaction
 from app.errors import LinkNotAccepted, LinkOpened, LinkSuperseded, NotFound
@@ -22,7 +22,7 @@ from app.issuance.models import Card as CardRow
 from app.issuance.models import CardKey, ClaimLink, Code
 from app.issuance.reissue import queue_reissue
 from app.redemption import rules
-from app.redemption.holds import lock_card
+from app.redemption.holds import close_due, lock_card
 from app.redemption.models import PaymentRow
 
 
@@ -32,11 +32,11 @@ def reissue_card(card_id: str, *, issuer_id: str, deliver: Literal["email", "lin
     Raises NotFound, CardHeld, CardClosed, ReferenceReused, Busy.
     """
     with transaction() as db:
-        if not is_first(db, reference) and (again := answer_again(db, reference, Card)):
+        if again := done_before(db, reference, Card):
             return again
-        now = lock_card(db, card_id, issuer_id=issuer_id)
-        if now is None:
+        if lock_card(db, card_id, issuer_id=issuer_id) is None:
             raise NotFound("There is no such card.")
+        now = _end_due(db, card_id)
         letter_kind = "new_link" if deliver == "email" else None
         link = _replace(db, _decided_key(db, card_id), now, reason="issuer", letter_kind=letter_kind)
         claim_link = None if letter_kind else links.draw_claim_key(db, link.id, now)
@@ -67,6 +67,8 @@ def fresh_code(link_id: str) -> Claimed:
 
     Raises LinkOpened or LinkSuperseded when a newer link exists, CardHeld, CardClosed, TryLater, Busy.
     """
+    with transaction() as db:  # what is due is ended for good, whatever is decided after it
+        close_due(db, *_lock_newest(db, link_id))
     with hashing():
         with transaction() as db:
             _key_of_newest(db, link_id)
@@ -93,6 +95,8 @@ def retire_code(card_id: str, newest_epoch: int) -> bool:
 
 def _resend(db: Connection, link_id: str) -> None:
     card_id, now = _lock_newest(db, link_id)
+    if close_due(db, card_id, now) and not _is_newest(db, link_id, card_id):
+        return  # what was due has just queued a new link
     asked = select(ClaimLink.created_at).where(
         ClaimLink.card_id == card_id, ClaimLink.reason == "asked", ClaimLink.created_at > now - issuance_rules.DAY
     )
@@ -103,25 +107,36 @@ def _resend(db: Connection, link_id: str) -> None:
 
 def _lock_newest(db: Connection, link_id: str) -> tuple[str, datetime]:
     """Locks the link's card. Raises LinkOpened or LinkSuperseded unless the link is the card's newest."""
-    link = db.execute(select(ClaimLink.card_id, ClaimLink.state).where(ClaimLink.id == link_id)).first()
-    now = lock_card(db, link.card_id) if link else None
-    if link is None or now is None:
+    card_id = db.scalar(select(ClaimLink.card_id).where(ClaimLink.id == link_id))
+    now = lock_card(db, card_id) if card_id else None
+    if card_id is None or now is None:
         raise LinkNotAccepted()
-    _check_newest(db, link_id, link)
-    return link.card_id, now
+    _check_newest(db, link_id, card_id)
+    return card_id, now
 
 
 def _key_of_newest(db: Connection, link_id: str) -> AnyRow:
-    link = db.execute(select(ClaimLink.card_id, ClaimLink.state).where(ClaimLink.id == link_id)).first()
-    if link is None:
+    card_id = db.scalar(select(ClaimLink.card_id).where(ClaimLink.id == link_id))
+    if card_id is None:
         raise LinkNotAccepted()
-    _check_newest(db, link_id, link)
-    return _decided_key(db, link.card_id)
+    _check_newest(db, link_id, card_id)
+    return _decided_key(db, card_id)
 
 
-def _check_newest(db: Connection, link_id: str, link: AnyRow) -> None:
-    if db.scalar(select(links.newest_link(link.card_id))) != link_id:
-        raise LinkOpened() if link.state == "opened" else LinkSuperseded()
+def _check_newest(db: Connection, link_id: str, card_id: str) -> None:
+    if not _is_newest(db, link_id, card_id):
+        state = db.scalar(select(ClaimLink.state).where(ClaimLink.id == link_id))
+        raise LinkOpened() if state == "opened" else LinkSuperseded()
+
+
+def _is_newest(db: Connection, link_id: str, card_id: str) -> bool:
+    return db.scalar(select(links.newest_link(card_id))) == link_id
+
+
+def _end_due(db: Connection, card_id: str) -> datetime:
+    """Ends what is due on a locked card, and returns a time after it: links are told apart by their times."""
+    close_due(db, card_id, clock.now(db))
+    return clock.now(db)
 
 
 def _decided_key(db: Connection, card_id: str) -> AnyRow:
@@ -137,7 +152,10 @@ def _replace(db: Connection, key: AnyRow, now: datetime, *, reason: str, letter_
     """Two statements: a card has one waiting link at most, so the old one is dead before the new one is made."""
     facts = {"reason": reason, "link_id": key.link_id, "code_id": key.code_id}
     together(db, _kill(key, now), event_of("link_reissued", at=now, card_id=key.card_id, facts=facts))
-    link, writes = queue_reissue(key.card_id, letter_kind, reason=reason, card_expires_at=key.expires_at, at=now)
+    due_at = max(now, key.not_before or now) if letter_kind else now
+    link, writes = queue_reissue(
+        key.card_id, letter_kind, reason=reason, card_expires_at=key.expires_at, at=now, due_at=due_at
+    )
     together(db, writes)
     return link
 
@@ -155,6 +173,7 @@ _KEY = (
         CardRow.id.label("card_id"),
         CardRow.state,
         CardRow.expires_at,
+        CardRow.not_before,
         CardKey.link_id,
         CardKey.code_id,
         PaymentRow.expires_at.label("payment_until"),

@@ -40,6 +40,7 @@ class CodeSeen:
     state: str
     bound_store_id: str | None
     bound_shopper_key: str | None
+    bound_order_reference: str | None
     bound_until: datetime | None
     card_state: str
     card_expires_at: datetime
@@ -47,8 +48,6 @@ class CodeSeen:
     store_is_in_programme: bool
     is_the_key: bool
     payment_id: str | None
-    payment_order_reference: str | None
-    balance_minor: int
 
 
 class Unaccepted(CodeNotAccepted):
@@ -91,7 +90,7 @@ def _is_same_shopper(code: CodeSeen, asker: Asker) -> bool:
     """By the shopper's key; where the first exchange gave none, an open payment is its order's alone."""
     if code.bound_shopper_key is not None:
         return code.bound_shopper_key == asker.shopper_key
-    return code.payment_id is None or code.payment_order_reference == asker.order_reference
+    return code.payment_id is None or code.bound_order_reference == asker.order_reference
 
 
 def hold_amount(balance_minor: int, asked: Money | None, currency: str) -> int:
@@ -125,6 +124,7 @@ class PaymentSeen:
     settled_minor: int
     released_minor: int
     refunded_minor: int
+    expired_minor: int
     created_at: datetime
     expires_at: datetime
     expired_at: datetime | None
@@ -147,24 +147,27 @@ def decide_confirm(
 ) -> tuple[int, datetime]:
     """What stays held and until when, after an order was placed on the payment.
 
-    Confirmed again for the same order it changes nothing that is longer already.
+    Confirmed again for the same order, it may hold less but not for longer: that is what extend is for.
     Raises PaymentClosed, OrderSuperseded, CurrencyMismatch, AmountOverHold.
     """
     _check_open(payment, now)
     _check_order(payment, order_reference)
     held = _within_hold(payment, amount) if amount else payment.held_minor
+    if payment.confirmed:
+        return held, payment.expires_at
     until = min(now + timedelta(seconds=payment.confirmed_ttl_s), payment.hold_limit)
     return held, max(payment.expires_at, until)
 
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """What a settle does: takes, releases, leaves held. `late` when its hold had expired."""
+    """What a settle does: takes, releases, leaves held, or where its hold had expired, leaves for another late one."""
 
     settled_minor: int
     released_minor: int
     held_minor: int
-    late: bool
+    late: bool = False
+    late_left_minor: int = 0
 
 
 def decide_settle(
@@ -179,13 +182,14 @@ def decide_settle(
         _check_order(payment, order_reference)
     left = payment.held_minor - _within_hold(payment, amount)
     released = left if final else 0
-    return Settling(amount.amount_minor, released, left - released, late=False)
+    return Settling(amount.amount_minor, released, left - released)
 
 
 def decide_late_settle(
     payment: PaymentSeen,
     amount: Money,
     *,
+    final: bool,
     order_reference: str | None,
     card_balance_minor: int,
     is_in_use: bool,
@@ -193,19 +197,20 @@ def decide_late_settle(
 ) -> Settling:
     """A settle of a payment whose hold expired: for 72 hours it takes the value along with its unused link or code.
 
-    `is_in_use`: the card's code is with a store. Raises PaymentClosed, OrderSuperseded, CurrencyMismatch,
-    AmountOverHold.
+    At most what was held when it expired, and once where it is final, as in time. `is_in_use`: the card's code is
+    with another payment or store. Raises PaymentClosed, OrderSuperseded, CurrencyMismatch, AmountOverHold.
     """
-    if payment.expired_at is None or now >= payment.expired_at + LATE_SETTLE or is_in_use:
+    if payment.expired_at is None or payment.expired_minor == 0 or now >= payment.expired_at + LATE_SETTLE or is_in_use:
         raise closed(payment)
     if order_reference is not None:
         _check_order(payment, order_reference)
     _check_currency(amount, payment.currency)
-    if amount.amount_minor > payment.released_minor:
-        raise AmountOverHold(f"The hold that expired was {Money(payment.released_minor, payment.currency)}.")
+    left = payment.expired_minor - amount.amount_minor
+    if left < 0:
+        raise AmountOverHold(f"The hold that expired was {Money(payment.expired_minor, payment.currency)}.")
     if amount.amount_minor > card_balance_minor:
         raise closed(payment)
-    return Settling(amount.amount_minor, 0, 0, late=True)
+    return Settling(amount.amount_minor, 0, 0, late=True, late_left_minor=0 if final else left)
 
 
 def decide_void(payment: PaymentSeen, now: datetime) -> int:

@@ -2,10 +2,10 @@
 
 from marshmallow import fields, validate
 
+from app.issuance.schemas import LONGEST_HOLD_S
 from app.redemption.payment import sign_balance
 from app.web.arguments import Flag, MoneyField, Strict, Text, whole
 
-LONGEST_HOLD_S = 366 * 86_400
 _PREFIX = r"[0-9a-fA-F:.]{2,43}/[0-9]{1,3}\Z"
 
 

@@ -55,26 +55,29 @@ def settle_payment(
     """
     with transaction() as db:
         locked = lock_payment(db, payment_id, store_id=store_id, reference=reference)
-        if not locked.is_first and (again := answer_again(db, reference, Settlement)):
+        if again := answer_again(db, reference, Settlement, claimed=locked.is_first):
             return again
         if rules.is_open(locked.payment, locked.now):
             decided = rules.decide_settle(
                 locked.payment, amount, final=final, order_reference=order_reference, now=locked.now
             )
         else:
-            decided = _decide_late(db, locked, amount, order_reference)
+            decided = _decide_late(db, locked, amount, order_reference, final=final)
             _take_key_along(db, locked)
         return _write(db, locked, decided, order_reference or locked.row.order_reference, reference)
 
 
-def _decide_late(db: Connection, locked: Locked, amount: Money, order_reference: str | None) -> rules.Settling:
-    code_state = db.scalar(select(Code.state).where(Code.id == locked.row.key_code_id))
+def _decide_late(
+    db: Connection, locked: Locked, amount: Money, order_reference: str | None, *, final: bool
+) -> rules.Settling:
+    elsewhere = select(Code.id).where(Code.id == locked.row.key_code_id, Code.store_id != locked.row.store_id)
     return rules.decide_late_settle(
         locked.payment,
         amount,
+        final=final,
         order_reference=order_reference,
         card_balance_minor=locked.balance_minor if locked.row.card_state == "active" else 0,
-        is_in_use=code_state == "bound",
+        is_in_use=locked.row.key_payment_id is not None or db.execute(elsewhere).first() is not None,
         now=locked.now,
     )
 
@@ -100,7 +103,8 @@ def _write(
         "held_minor": decided.held_minor,
         "settled_minor": seen.settled_minor + decided.settled_minor,
         "released_minor": seen.released_minor + given_back,
-        "balance_minor": row.balance_minor - decided.settled_minor,
+        "balance_minor": locked.balance_minor - decided.settled_minor,
+        "expired_minor": decided.late_left_minor,
         "order_reference": order_reference,
         "ended_at": now if is_closed else None,
     }

@@ -26,7 +26,7 @@ def void_payment(payment_id: str, *, store_id: str, reference: Reference) -> Pay
     """
     with transaction() as db:
         locked = lock_payment(db, payment_id, store_id=store_id, reference=reference)
-        if not locked.is_first and (again := answer_again(db, reference, Payment)):
+        if again := answer_again(db, reference, Payment, claimed=locked.is_first):
             return again
         released_minor = rules.decide_void(locked.payment, locked.now)
         changes: dict[str, Any] = {
@@ -54,7 +54,7 @@ def _keep_code(locked: Locked) -> list[Write | None]:
     return [
         one_key.bind_until(row.code_id, until),
         one_key.point_at(row.card_id, code_id=row.code_id),
-        keep_for(row.card_id, row.card_expires_at, locked.now),
+        keep_for(row.card_id, row.card_expires_at, locked.now, at_least=until),
     ]
 
 

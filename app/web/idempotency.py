@@ -1,7 +1,5 @@
 """Idempotency-Key: the party's own name for a request, and what makes two requests the same."""
 
-import hashlib
-import hmac
 import json
 import re
 from typing import Any, Protocol
@@ -11,6 +9,7 @@ from flask import Response, jsonify, request
 from app.config import settings
 from app.db.request import Reference
 from app.errors import IdempotencyKeyInvalid, IdempotencyKeyMissing
+from app.secrecy import keyed_hashes
 from app.web.arguments import body_json
 
 HEADER = "Idempotency-Key"
@@ -35,7 +34,7 @@ def reference_of(party_id: str, operation: str, target_id: str = "") -> Referenc
         raise IdempotencyKeyMissing()
     if not _VISIBLE.fullmatch(key):
         raise IdempotencyKeyInvalid()
-    return Reference(party_id, key, operation, target_id, _content_hmac(body_json()))
+    return Reference(party_id, key, operation, target_id, _content_hmacs(body_json()))
 
 
 def answer_once(result: Replayable, body: Any, status: int) -> Response:
@@ -47,8 +46,7 @@ def answer_once(result: Replayable, body: Any, status: int) -> Response:
     return answer
 
 
-def _content_hmac(body: Any) -> bytes:
+def _content_hmacs(body: Any) -> tuple[bytes, ...]:
     content = {name: value for name, value in body.items() if name not in SECRET_FIELDS}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-    ring = settings().keys.hashing
-    return hmac.digest(ring.versions[min(ring.versions)], b"request\0" + canonical, hashlib.sha256)
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return tuple(keyed_hashes(settings().keys.hashing, "request", canonical))

@@ -10,3 +10,4 @@ CREATE TABLE event (
     facts JSONB NOT NULL,
     CONSTRAINT event_pkey PRIMARY KEY (id)
 );
+CREATE INDEX event_by_card ON event (card_id, at, id);

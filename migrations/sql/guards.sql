@@ -50,11 +50,11 @@ GRANT INSERT, DELETE ON claim_key, request TO scrip_service;
 -- Only what has a life: whose card, whose payment, how much a hold was for, is written once.
 GRANT UPDATE (state, expires_at, holder_sealed, email_hash) ON card TO scrip_service;
 GRANT UPDATE (state, opened_at, opened_by, nonce_hash) ON claim_link TO scrip_service;
-GRANT UPDATE (state, hash, store_id, shopper_key, bound_until, died_at) ON code TO scrip_service;
+GRANT UPDATE (state, hash, store_id, shopper_key, order_reference, bound_until, died_at) ON code TO scrip_service;
 GRANT UPDATE (link_id, code_id, payment_id) ON card_key TO scrip_service;
 GRANT UPDATE (
-    state, order_reference, balance_minor, held_minor, settled_minor, released_minor, refunded_minor, confirmed_at,
-    expires_at, ended_at, expired_at
+    state, order_reference, balance_minor, held_minor, settled_minor, released_minor, refunded_minor, expired_minor,
+    confirmed_at, expires_at, ended_at, expired_at
 ) ON payment TO scrip_service;
 GRANT UPDATE (state, tries, due_at, sent_at, last_error) ON letter TO scrip_service;
 GRANT UPDATE (answer) ON request TO scrip_service;

@@ -111,6 +111,7 @@ CREATE TABLE code (
     pepper_epoch INTEGER NOT NULL,
     store_id TEXT COLLATE "C",
     shopper_key TEXT,
+    order_reference TEXT,
     bound_until TIMESTAMP WITH TIME ZONE,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     died_at TIMESTAMP WITH TIME ZONE,

@@ -19,13 +19,13 @@ CREATE TABLE payment (
     currency TEXT NOT NULL,
     state TEXT NOT NULL,
     order_reference TEXT NOT NULL,
-    shopper_key TEXT,
     balance_minor BIGINT NOT NULL,
     hold_minor BIGINT NOT NULL,
     held_minor BIGINT NOT NULL,
     settled_minor BIGINT NOT NULL,
     released_minor BIGINT NOT NULL,
     refunded_minor BIGINT NOT NULL,
+    expired_minor BIGINT NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     confirmed_at TIMESTAMP WITH TIME ZONE,
     expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -43,6 +43,8 @@ CREATE TABLE payment (
     CONSTRAINT payment_ended CHECK ((state = 'held') = (ended_at IS NULL)),
     CONSTRAINT payment_settled_stays CHECK (state NOT IN ('voided', 'expired') OR settled_minor = 0),
     CONSTRAINT payment_settled_something CHECK (state <> 'settled' OR settled_minor > 0),
+    CONSTRAINT payment_expired_part CHECK (0 <= expired_minor AND expired_minor <= released_minor),
+    CONSTRAINT payment_expired_at CHECK (expired_minor = 0 OR expired_at IS NOT NULL),
     CONSTRAINT payment_refunded CHECK (0 <= refunded_minor AND refunded_minor <= settled_minor)
 );
 CREATE UNIQUE INDEX payment_one_held ON payment (card_id) WHERE state = 'held';

@@ -8,12 +8,14 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db.transaction import transaction
 from app.errors import AmountOutsideProgramme, CodeNotAccepted, CurrencyMismatch, NotFound, ReferenceReused
+from app.ids import new_id
 from app.issuance.card import list_cards, read_card, read_card_events
 from app.issuance.holder_data import HolderData
 from app.issuance.issue import issue_card
 from app.issuance.programme import ProgrammeTerms, create_programme
 from app.money import Money
 from app.redemption.exchange import exchange_code
+from app.redemption.reissue import reissue_card
 from app.redemption.rules import Asker
 from tests.world import TERMS, World, gbp, make_world, reference, rows
 
@@ -44,6 +46,16 @@ def test_a_letter_waits_for_its_day_and_the_card_lives_from_then_on(world: World
     ((_, wait_s),) = letters_of(card.id)
     assert abs(wait_s - 10 * 86_400) < 60
     assert card.expires_at == row.then + timedelta(days=365)
+    link = card.reached_through
+    assert link is not None
+    assert link.until == row.then + timedelta(days=90), "the link's life begins with its letter"
+
+
+def test_a_link_asked_for_by_the_issuer_waits_for_the_same_day(world: World) -> None:
+    (row,) = rows("SELECT clock_timestamp() + interval '100 days' AS then")
+    card = world.issue(deliver="email", not_before=row.then)
+    reissue_card(card.id, issuer_id=world.issuer_id, deliver="email", reference=reference(world.issuer_id))
+    assert {round(wait_s / 86_400) for _, wait_s in letters_of(card.id)} == {100}
 
 
 def test_the_same_request_issues_one_card_and_its_repeat_shows_no_link(world: World) -> None:
@@ -114,7 +126,7 @@ def test_a_test_store_cannot_take_a_live_card_and_the_database_would_not_let_it(
     payment = live.exchange(code.code, mode="live").payment
     forged = """
         INSERT INTO payment SELECT ('pay_' || repeat('0', 26)), card_id, code_id, :store, mode, currency, 'voided',
-               order_reference, shopper_key, balance_minor, hold_minor, 0, 0, hold_minor, 0, created_at, confirmed_at,
+               order_reference, balance_minor, hold_minor, 0, 0, hold_minor, 0, 0, created_at, confirmed_at,
                expires_at, clock_timestamp(), expired_at
         FROM payment WHERE id = :id
     """
@@ -131,3 +143,19 @@ def test_a_programme_for_some_stores_is_for_no_other(world: World) -> None:
     with pytest.raises(CodeNotAccepted):
         only.exchange(code.code, store=only.toyshop)
     assert only.exchange(code.code).opened
+
+
+def test_history_is_in_order_though_the_clocks_of_two_machines_differ(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Identifiers are drawn by the machine that acts; here each later one sorts before the earlier."""
+    drawn = sorted((new_id("evt") for _ in range(50)), reverse=True)
+    monkeypatch.setattr("app.events.event.new_id", lambda _: drawn.pop(0))
+    payment = world.payment().payment
+    world.settle(payment.id, 5_000)
+    card_id = world.card_of(payment.id).id
+    history = read_card_events(card_id, issuer_id=world.issuer_id, after=None, limit=100)
+    assert [event.kind for event in history] == ["card_issued", "code_shown", "code_exchanged", "payment_settled"]
+    assert [event.id for event in history] == sorted((event.id for event in history), reverse=True)
+    rest = read_card_events(card_id, issuer_id=world.issuer_id, after=history[1].id, limit=9)
+    assert [event.kind for event in rest] == ["code_exchanged", "payment_settled"]

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from app.config import settings
-from app.errors import CardClosed, CodeNotAccepted, LinkNotAccepted, LinkOpened, LinkSuperseded, TryLater
+from app.errors import Busy, CardClosed, CodeNotAccepted, LinkNotAccepted, LinkOpened, LinkSuperseded, TryLater
+from app.issuance import claim
 from app.issuance.address import correct_address
-from app.issuance.claim import Claimed, claim_link
+from app.issuance.claim import Claimed, FreshCode, claim_link
 from app.redemption.expire import expire_due
 from app.redemption.pepper import retire_old_epochs, start_epoch
 from app.redemption.reissue import fresh_code, reissue_card, resend_link
@@ -160,3 +161,23 @@ def test_retiring_an_epoch_kills_its_unused_codes_and_mails_new_links(own_databa
     assert (card.reached_through.kind, card.letter) == ("link", "queued")
     assert rows("SELECT hash FROM code WHERE card_id = :id", id=card.id)[0].hash is None
     assert settings().keys.pepper_file.read_text().count(":") == 1
+
+
+def test_a_code_of_an_epoch_that_ended_while_it_was_drawn_is_never_shown(
+    own_database: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    card = world.issue()
+
+    draw = claim.draw_fresh_code
+
+    def draw_and_be_overtaken() -> FreshCode:
+        fresh = draw()
+        retire_old_epochs()
+        return fresh
+
+    monkeypatch.setattr(claim, "draw_fresh_code", draw_and_be_overtaken)
+    with pytest.raises(Busy):
+        world.claim(card.claim_link)
+    monkeypatch.undo()
+    assert world.exchange(world.claim(card.claim_link).code).opened

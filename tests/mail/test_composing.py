@@ -182,7 +182,9 @@ def test_the_message_travels_in_seven_bits_and_short_lines() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("field", ["issuer_name", "holder_name", "store_name"])
 def test_a_hostile_name_stays_a_name(kind: str, field: str) -> None:
-    hostile = f"<script>alert(1)</script>\r\nBcc: eve@evil.example\r\n\r\n{RIGHT_TO_LEFT}<a href='https://evil.example'>"
+    hostile = (
+        f"<script>alert(1)</script>\r\nBcc: eve@evil.example\r\n\r\n{RIGHT_TO_LEFT}<a href='https://evil.example'>"
+    )
     message = written(kind, name=hostile, **{field: hostile})
     assert message["Bcc"] is None
     assert [address.addr_spec for address in message["To"].addresses] == ["sam@holder.example"]

@@ -130,9 +130,7 @@ def test_a_server_without_starttls_gets_nothing_in_clear() -> None:
     assert office.letters == []
 
 
-def test_a_letter_waits_while_the_login_is_refused(
-    world: World, closed_office: PostOffice, filler: Filler
-) -> None:
+def test_a_letter_waits_while_the_login_is_refused(world: World, closed_office: PostOffice, filler: Filler) -> None:
     queued = post(world)
     now = config.settings()
     config.use(replace(now, smtp=replace(now.smtp, user="scrip", password="wrong")))

@@ -79,9 +79,7 @@ def test_the_holder_can_walk_the_whole_path_by_letters_alone(world: World, offic
     assert {message["To"] for message in office.letters} == {"Sam <sam@holder.example>"}
 
 
-def test_a_hold_that_ran_out_is_told_with_a_new_link(
-    own_database: object, world: World, office: PostOffice
-) -> None:
+def test_a_hold_that_ran_out_is_told_with_a_new_link(own_database: object, world: World, office: PostOffice) -> None:
     card = world.issue(5_000, deliver="email")
     world.exchange(world.claim(link_in(newest(office))).code)
     with clock.ahead(timedelta(hours=1)):
@@ -112,3 +110,13 @@ def test_a_retried_letters_earlier_key_opens_the_link_as_well(world: World, offi
     assert world.claim(first).balance == gbp(5_000)
     with pytest.raises(LinkNotAccepted):
         world.claim(second)
+
+
+def test_a_letter_whose_link_lapsed_before_it_could_be_sent_has_failed_and_the_card_says_so(
+    own_database: object, world: World, office: PostOffice
+) -> None:
+    card = world.issue(deliver="email")
+    with clock.ahead(timedelta(days=91)):
+        send_due_letters()
+        assert world.card(card.id).letter == "failed"
+    assert office.letters == []

@@ -1,14 +1,24 @@
 """What becomes of a hold, a bound code, a link and a card as time passes, with and without a sweeper."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from app import clock
-from app.errors import CardHeld, CodeNotAccepted, LinkLapsed, LinkOpened, PaymentClosed, PaymentUnconfirmed
+from app.errors import (
+    AmountOverHold,
+    CardHeld,
+    CodeNotAccepted,
+    LinkLapsed,
+    LinkOpened,
+    PaymentClosed,
+    PaymentUnconfirmed,
+)
 from app.redemption.confirm import confirm_payment
 from app.redemption.expire import expire_due
 from app.redemption.extend import extend_payment
+from app.redemption.holds import close_due
 from app.redemption.payment import read_payment
 from app.redemption.refund import refund_payment
 from app.redemption.reissue import reissue_card, resend_link
@@ -287,3 +297,102 @@ def test_while_a_store_holds_the_card_nobody_takes_it_back(world: World) -> None
         reissue_card(card.id, issuer_id=world.issuer_id, deliver="email", reference=reference(world.issuer_id))
     with pytest.raises(LinkOpened):
         world.claim(card.claim_link)
+
+
+def test_a_late_settle_takes_no_more_than_was_held_when_the_hold_expired(world: World) -> None:
+    payment = world.payment().payment
+    confirm_payment(
+        payment.id,
+        store_id=world.bookshop,
+        order_reference="order-1",
+        amount=gbp(3_000),
+        reference=reference(world.bookshop),
+    )
+    with clock.ahead(7 * DAYS + A_SECOND):
+        with pytest.raises(AmountOverHold):
+            world.settle(payment.id, 3_001)
+        assert world.settle(payment.id, 3_000).settled == gbp(3_000)
+
+
+def test_a_final_late_settle_is_the_last_and_another_is_not(world: World) -> None:
+    payment = world.payment().payment
+    with clock.ahead(30 * MINUTES + A_SECOND):
+        world.settle(payment.id, 1_000, final=False)
+        world.settle(payment.id, 1_500)
+        with pytest.raises(PaymentClosed):
+            world.settle(payment.id, 1)
+    assert world.card_of(payment.id).balance == gbp(2_500)
+
+
+@pytest.mark.parametrize("swept", [True, False])
+def test_a_late_settle_does_not_depend_on_the_sweeper(own_database: object, swept: bool) -> None:
+    """The other store's hold is over as well, so the value is with nobody."""
+    world = make_world()
+    payment = world.payment().payment
+    card_id = world.card_of(payment.id).id
+    with clock.ahead(31 * MINUTES):
+        card = reissue_card(card_id, issuer_id=world.issuer_id, deliver="link", reference=reference(world.issuer_id))
+        world.exchange(world.claim(card.claim_link).code, store=world.toyshop)
+    with clock.ahead(62 * MINUTES):
+        if swept:
+            expire_due()
+        assert world.settle(payment.id, 3_000).settled == gbp(3_000)
+
+
+def test_the_holder_gets_a_new_link_for_an_expired_hold_though_no_sweeper_ran(world: World) -> None:
+    card = world.issue()
+    world.exchange(world.claim(card.claim_link).code)
+    assert card.claim_link is not None
+    link_id, key = key_of(card.claim_link)
+    with clock.ahead(31 * MINUTES):
+        resend_link(link_id, key=key)
+        assert letters(card.id) == ["hold_expired"]
+        seen = world.card(card.id).reached_through
+        assert seen is not None
+        assert (seen.kind, seen.state) == ("link", "waiting")
+
+
+def test_a_code_bound_for_long_keeps_its_card(own_database: object) -> None:
+    world = make_world(valid_days=1, hold_ttl_s=20 * 86_400)
+    claimed = world.code()
+    payment = world.exchange(claimed.code).payment
+    void_payment(payment.id, store_id=world.bookshop, reference=reference(world.bookshop))
+    with clock.ahead(19 * DAYS):
+        assert expire_due() == 0
+        assert world.card(claimed.card_id).state == "active"
+        assert world.exchange(claimed.code).opened
+
+
+def test_what_a_payment_says_of_the_balance_is_true_after_a_refund(world: World) -> None:
+    payment = world.payment().payment
+    world.settle(payment.id, 3_000, final=False)
+    refund(world, payment.id, 1_000)
+    assert read_payment(payment.id, store_id=world.bookshop).balance == gbp(3_000)
+    assert world.settle(payment.id, 500, final=False).payment.balance == gbp(2_500)
+
+
+def test_a_bug_with_one_card_stops_the_sweep_of_no_other(own_database: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world()
+    broken, other = world.payment().payment, world.payment().payment
+    broken_card = world.card_of(broken.id).id
+
+    def close(db: Any, card_id: str, now: Any) -> bool:
+        if card_id == broken_card:
+            raise KeyError(card_id)
+        return close_due(db, card_id, now)
+
+    monkeypatch.setattr("app.redemption.expire.close_due", close)
+    with clock.ahead(31 * MINUTES):
+        assert expire_due() == 1
+    assert read_payment(other.id, store_id=world.bookshop).state == "expired"
+
+
+def test_without_a_shopper_the_first_exchanges_order_is_what_counts(world: World) -> None:
+    """Whatever number the order got when it was confirmed."""
+    claimed = world.code()
+    payment = world.exchange(claimed.code, shopper=None, order_reference="cart-7").payment
+    confirm(world, payment.id)
+    again = world.exchange(claimed.code, shopper=None, order_reference="cart-7")
+    assert (again.payment.id, again.opened, again.payment.order_reference) == (payment.id, False, "order-1")
+    with pytest.raises(CodeNotAccepted):
+        world.exchange(claimed.code, shopper=None, order_reference="order-1")

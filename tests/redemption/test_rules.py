@@ -31,6 +31,7 @@ LIVE = rules.CodeSeen(
     state="live",
     bound_store_id=None,
     bound_shopper_key=None,
+    bound_order_reference=None,
     bound_until=None,
     card_state="active",
     card_expires_at=NOW + MINUTE,
@@ -38,17 +39,15 @@ LIVE = rules.CodeSeen(
     store_is_in_programme=True,
     is_the_key=True,
     payment_id=None,
-    payment_order_reference=None,
-    balance_minor=5_000,
 )
 BOUND = replace(
     LIVE,
     state="bound",
     bound_store_id="bookshop",
     bound_shopper_key="sam",
+    bound_order_reference="123",
     bound_until=NOW + MINUTE,
     payment_id="pay",
-    payment_order_reference="123",
 )
 ASKER = rules.Asker("bookshop", "live", "sam", "123")
 
@@ -120,6 +119,7 @@ HELD = rules.PaymentSeen(
     settled_minor=0,
     released_minor=0,
     refunded_minor=0,
+    expired_minor=0,
     created_at=NOW - MINUTE,
     expires_at=NOW + MINUTE,
     expired_at=None,
@@ -130,7 +130,13 @@ CONFIRMED = replace(HELD, confirmed=True)
 OVER = replace(HELD, expires_at=NOW)
 SETTLED = replace(HELD, state="settled", held_minor=0, settled_minor=3_000, released_minor=2_000)
 EXPIRED = replace(
-    HELD, state="expired", held_minor=0, released_minor=5_000, expires_at=NOW - MINUTE, expired_at=NOW - MINUTE
+    HELD,
+    state="expired",
+    held_minor=0,
+    released_minor=5_000,
+    expired_minor=5_000,
+    expires_at=NOW - MINUTE,
+    expired_at=NOW - MINUTE,
 )
 EUR = Money(1, "EUR")
 
@@ -146,10 +152,16 @@ def settle(
 
 
 def settle_late(
-    payment: rules.PaymentSeen, amount: Money, order: str | None = None, *, balance: int = 5_000, in_use: bool = False
+    payment: rules.PaymentSeen,
+    amount: Money,
+    order: str | None = None,
+    *,
+    balance: int = 5_000,
+    in_use: bool = False,
+    final: bool = True,
 ) -> rules.Settling:
     return rules.decide_late_settle(
-        payment, amount, order_reference=order, card_balance_minor=balance, is_in_use=in_use, now=NOW
+        payment, amount, final=final, order_reference=order, card_balance_minor=balance, is_in_use=in_use, now=NOW
     )
 
 
@@ -169,6 +181,7 @@ def settle_late(
         (lambda: settle(HELD, gbp(5_001)), AmountOverHold),
         (lambda: settle_late(replace(EXPIRED, expired_at=None), EUR), PaymentClosed),
         (lambda: settle_late(replace(EXPIRED, expired_at=NOW - rules.LATE_SETTLE), EUR), PaymentClosed),
+        (lambda: settle_late(replace(EXPIRED, expired_minor=0), EUR), PaymentClosed),
         (lambda: settle_late(EXPIRED, EUR, in_use=True), PaymentClosed),
         (lambda: settle_late(replace(EXPIRED, confirmed=True), EUR, "other"), OrderSuperseded),
         (lambda: settle_late(EXPIRED, EUR), CurrencyMismatch),
@@ -195,21 +208,34 @@ def test_confirm_keeps_the_whole_hold_or_less_of_it_for_longer() -> None:
     assert confirm(HELD, "the real order number", gbp(3_000)) == (3_000, NOW + timedelta(seconds=600))
 
 
+def test_confirm_again_may_hold_less_but_not_for_longer() -> None:
+    assert confirm(CONFIRMED, "123", gbp(3_000)) == (3_000, CONFIRMED.expires_at)
+
+
 def test_confirm_never_holds_past_the_programmes_limit_nor_shorter_than_before() -> None:
     assert confirm(replace(HELD, confirmed_ttl_s=99_999))[1] == HELD.created_at + timedelta(seconds=3_600)
     assert confirm(replace(HELD, expires_at=NOW + timedelta(days=1)))[1] == NOW + timedelta(days=1)
 
 
 def test_settle_splits_the_hold() -> None:
-    assert settle(HELD, gbp(3_000)) == rules.Settling(3_000, 2_000, 0, late=False)
-    assert settle(HELD, gbp(3_000), final=False) == rules.Settling(3_000, 0, 2_000, late=False)
-    assert settle(HELD, gbp(5_000), final=False) == rules.Settling(5_000, 0, 0, late=False)
+    assert settle(HELD, gbp(3_000)) == rules.Settling(3_000, 2_000, 0)
+    assert settle(HELD, gbp(3_000), final=False) == rules.Settling(3_000, 0, 2_000)
+    assert settle(HELD, gbp(5_000), final=False) == rules.Settling(5_000, 0, 0)
 
 
 def test_a_late_settle_takes_up_to_what_expired_until_72_hours_have_passed() -> None:
     just_in_time = replace(EXPIRED, expired_at=NOW - rules.LATE_SETTLE + A_MOMENT)
     assert settle_late(just_in_time, gbp(5_000), "123") == rules.Settling(5_000, 0, 0, late=True)
     assert settle_late(EXPIRED, gbp(2_000), balance=2_000) == rules.Settling(2_000, 0, 0, late=True)
+
+
+def test_a_late_settle_that_is_not_final_leaves_the_rest_for_another() -> None:
+    assert settle_late(EXPIRED, gbp(2_000), final=False) == rules.Settling(
+        2_000, 0, 0, late=True, late_left_minor=3_000
+    )
+    confirmed_for_less = replace(EXPIRED, expired_minor=3_000)
+    with pytest.raises(AmountOverHold):
+        settle_late(confirmed_for_less, gbp(3_001))
 
 
 def test_void_releases_what_is_held() -> None:
