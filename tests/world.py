@@ -1,4 +1,4 @@
-"""A small world to test in: an issuer, a programme, two stores, and short ways to walk the money's path by its verbs."""
+"""A small world to test in: an issuer, a programme, two stores, and short ways to walk the money's path."""
 
 import hashlib
 import re
@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.db.request import Reference
 from app.db.transaction import transaction
+from app.ids import CardId, IssuerId, LinkId, PaymentId, ProgrammeId, StoreId
 from app.issuance.card import Card, read_card
 from app.issuance.claim import Claimed, claim_link
 from app.issuance.holder_data import HolderData
@@ -46,21 +47,21 @@ def reference(party_id: str, key: str | None = None, *, content: str = "") -> Re
     return Reference(party_id, key or random_secret(), "test", "target", (digest,))
 
 
-def key_of(claim_url: str) -> tuple[str, str]:
+def key_of(claim_url: str) -> tuple[LinkId, str]:
     """The link's ID and its claim key."""
     found = re.fullmatch(r".*/claim/(link_[0-9a-z]{26})#([\w-]{43})", claim_url)
     assert found is not None
-    return found[1], found[2]
+    return LinkId(found[1]), found[2]
 
 
 @dataclass(frozen=True)
 class World:
     """Acme issues; Bookshop and Toyshop take cards."""
 
-    issuer_id: str
-    programme_id: str
-    bookshop: str
-    toyshop: str
+    issuer_id: IssuerId
+    programme_id: ProgrammeId
+    bookshop: StoreId
+    toyshop: StoreId
 
     def issue(self, amount_minor: int = 5_000, **changes: Any) -> Card:
         wanted: dict[str, Any] = {
@@ -81,7 +82,7 @@ class World:
         return self.claim(self.issue(amount_minor).claim_link)
 
     def exchange(
-        self, code: str, *, store: str | None = None, shopper: str | None = "shopper", **more: Any
+        self, code: str, *, store: StoreId | None = None, shopper: str | None = "shopper", **more: Any
     ) -> Exchanged:
         store = store or self.bookshop
         order = more.pop("order_reference", "order-1")
@@ -92,14 +93,14 @@ class World:
         """An open payment on a fresh card, at Bookshop."""
         return self.exchange(self.code(amount_minor).code, **more)
 
-    def settle(self, payment_id: str, amount_minor: int, **more: Any) -> Settlement:
+    def settle(self, payment_id: PaymentId, amount_minor: int, **more: Any) -> Settlement:
         more.setdefault("reference", reference(self.bookshop))
         return settle_payment(payment_id, gbp(amount_minor), store_id=self.bookshop, **more)
 
-    def card(self, card_id: str) -> Card:
+    def card(self, card_id: CardId) -> Card:
         return read_card(card_id, issuer_id=self.issuer_id)
 
-    def card_of(self, payment_id: str) -> Card:
+    def card_of(self, payment_id: PaymentId) -> Card:
         found = rows("SELECT card_id FROM payment WHERE id = :id", id=payment_id)
         return self.card(found[0].card_id)
 

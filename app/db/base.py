@@ -1,10 +1,12 @@
 """The declarative base of every room's tables, and the column types that they share."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from sqlalchemy import BigInteger, DateTime, MetaData, Row, Select, Text
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+from app.ids import CardId, CodeId, IssuerId, LinkId, PaymentId, ProgrammeId, StoreId
 
 #: An identifier: compared byte by byte, whatever the database's collation.
 Id = Annotated[str, mapped_column(Text(collation="C"))]
@@ -19,6 +21,9 @@ Words = Annotated[str, mapped_column(Text)]
 class Base(DeclarativeBase):
     """Tables are just tables: columns and constraints, no business methods, no session."""
 
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        kind: Text(collation="C") for kind in (IssuerId, ProgrammeId, CardId, LinkId, CodeId, StoreId, PaymentId)
+    }
     metadata = MetaData(
         naming_convention={
             "pk": "%(table_name)s_pkey",

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import Insert
 
 from app.db.base import At, Base, Id, Words
-from app.ids import new_id
+from app.ids import CardId, PaymentId, new_id
 from app.web.context import acting
 
 
@@ -26,8 +26,8 @@ class EventRow(Base):
     kind: Mapped[Words]
     actor: Mapped[Words]
     request_id: Mapped[Words | None]
-    card_id: Mapped[Id | None]
-    payment_id: Mapped[Id | None]
+    card_id: Mapped[CardId | None]
+    payment_id: Mapped[PaymentId | None]
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
 
@@ -40,8 +40,8 @@ class Event:
     kind: str
     actor: str
     request_id: str | None
-    card_id: str | None
-    payment_id: str | None
+    card_id: CardId | None
+    payment_id: PaymentId | None
     facts: Mapping[str, Any]
 
 
@@ -49,8 +49,8 @@ def event_of(
     kind: str,
     *,
     at: datetime,
-    card_id: str | None = None,
-    payment_id: str | None = None,
+    card_id: CardId | None = None,
+    payment_id: PaymentId | None = None,
     facts: Mapping[str, object] | None = None,
 ) -> Insert:
     """The insert of one event, for `together`. Actor and request come from the context of this request or job."""
@@ -67,7 +67,7 @@ def event_of(
     )
 
 
-def events_of_card(db: Connection, card_id: str, *, after: str | None, limit: int) -> list[Event]:
+def events_of_card(db: Connection, card_id: CardId, *, after: str | None, limit: int) -> list[Event]:
     """A card's events in order, at most `limit` of them, from the one after `after`.
 
     The order is that of the database's clock: identifiers are drawn by whichever machine, whose clocks differ.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from app.db.transaction import transaction
 from app.errors import CardClosed, CardHeld, LinkLapsed, LinkOpened, LinkSuperseded
 from app.holder.state import card_state_of_link, superseded_at
+from app.ids import LinkId
 from app.issuance.claim import Claimed, claim_link
 from app.redemption import reissue
 
@@ -16,13 +17,13 @@ from app.redemption import reissue
 AFTER_PROOF = (LinkOpened, LinkLapsed, LinkSuperseded, CardHeld, CardClosed)
 
 
-def open_link(link_id: str, *, key: str, nonce: str, opened_by: str) -> Claimed:
+def open_link(link_id: LinkId, *, key: str, nonce: str, opened_by: str) -> Claimed:
     """Claims. Raises as `claim_link`, with the card's state where the link is the card's newest."""
     with _telling(link_id):
         return claim_link(link_id, key=key, nonce=nonce, opened_by=opened_by)
 
 
-def ask_for_link(link_id: str, *, key: str | None) -> None:
+def ask_for_link(link_id: LinkId, *, key: str | None) -> None:
     """Has a new link mailed; without a key the page's session is the authority. Raises as `resend_link`."""
     with _telling(link_id):
         if key is None:
@@ -31,14 +32,14 @@ def ask_for_link(link_id: str, *, key: str | None) -> None:
             reissue.resend_link(link_id, key=key)
 
 
-def ask_for_code(link_id: str) -> Claimed:
+def ask_for_code(link_id: LinkId) -> Claimed:
     """A fresh code in place of the one before. Raises as `fresh_code`."""
     with _telling(link_id):
         return reissue.fresh_code(link_id)
 
 
 @contextmanager
-def _telling(link_id: str) -> Iterator[None]:
+def _telling(link_id: LinkId) -> Iterator[None]:
     try:
         yield
     except AFTER_PROOF as refusal:
@@ -46,7 +47,7 @@ def _telling(link_id: str) -> Iterator[None]:
         raise
 
 
-def _facts_of(link_id: str) -> dict[str, object]:
+def _facts_of(link_id: LinkId) -> dict[str, object]:
     """The card's state by its newest link; by an older one only when the next was made."""
     with transaction() as db:
         view = card_state_of_link(db, link_id)

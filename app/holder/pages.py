@@ -16,7 +16,7 @@ from app.holder import opening, schemas, sessions
 from app.holder.browser import browser_family
 from app.holder.rules import wait_in_words
 from app.holder.state import HolderView, read_sent_to, read_view
-from app.ids import is_id
+from app.ids import LinkId, is_id
 from app.issuance.claim import Claimed
 from app.web.arguments import read_json
 from app.web.context import Acting, acting
@@ -69,7 +69,7 @@ def in_kind(view: View) -> View:
     """Refuses people with a page, and programs with a problem; nobody learns more for the shape of a link's ID."""
 
     @wraps(view)
-    def answered(link_id: str) -> Response:
+    def answered(link_id: LinkId) -> Response:
         try:
             if not is_id(link_id, "link"):
                 raise LinkNotAccepted()
@@ -91,7 +91,7 @@ def in_kind(view: View) -> View:
 
 
 @blueprint.get("/claim/<link_id>")
-def show_page(link_id: str) -> Response:
+def show_page(link_id: LinkId) -> Response:
     """The same page for every link, known or not: it reads nothing and changes nothing."""
     if not is_id(link_id, "link"):
         return _page("missing.html", status=404)
@@ -100,7 +100,7 @@ def show_page(link_id: str) -> Response:
 
 @blueprint.post("/claim/<link_id>")
 @in_kind
-def open_link(link_id: str) -> Response:
+def open_link(link_id: LinkId) -> Response:
     """Opens the link and shows the code, this once. The key is the authority."""
     fields = _read_fields("key", "nonce", "signed_nonce")
     key, nonce = _read_key(fields), _read_nonce(fields)
@@ -114,7 +114,7 @@ def open_link(link_id: str) -> Response:
 
 @blueprint.post("/claim/<link_id>/resend")
 @in_kind
-def ask_for_link(link_id: str) -> Response:
+def ask_for_link(link_id: LinkId) -> Response:
     """A new link goes to the same address. The link's key is the authority, or the session of the claimed page."""
     fields = _read_fields("key", "csrf")
     if "key" in fields:
@@ -129,7 +129,7 @@ def ask_for_link(link_id: str) -> Response:
 
 @blueprint.post("/claim/<link_id>/code")
 @in_kind
-def ask_for_code(link_id: str) -> Response:
+def ask_for_code(link_id: LinkId) -> Response:
     """A fresh code in place of the one before, from the claimed page's session."""
     session = _check_session_form(link_id, _read_fields("csrf"))
     return _claimed(opening.ask_for_code(link_id), link_id, session)
@@ -137,7 +137,7 @@ def ask_for_code(link_id: str) -> Response:
 
 @blueprint.get("/claim/<link_id>/card")
 @in_kind
-def show_card(link_id: str) -> Response:
+def show_card(link_id: LinkId) -> Response:
     """The card's state, from the claimed page's session."""
     session = _session_of(link_id)
     if session is None:
@@ -151,13 +151,13 @@ def show_card(link_id: str) -> Response:
 # ── who ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _session_of(link_id: str) -> str | None:
+def _session_of(link_id: LinkId) -> str | None:
     """The session's cookie while it lives and belongs to this link."""
     cookie = request.cookies.get(sessions.COOKIE, "")
     return cookie if sessions.link_of_session(cookie) == link_id else None
 
 
-def _check_session_form(link_id: str, fields: Fields) -> str:
+def _check_session_form(link_id: LinkId, fields: Fields) -> str:
     """The session of a form that one of our own pages sent. Raises SessionOver, Forbidden."""
     session = _session_of(link_id)
     if session is None:
@@ -228,14 +228,14 @@ def _wants_page() -> bool:
 # ── answer ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _claimed(claimed: Claimed, link_id: str, session: str) -> Response:
+def _claimed(claimed: Claimed, link_id: LinkId, session: str) -> Response:
     if not _wants_page():
         return jsonify(schemas.dump_claimed(claimed))
     view, csrf = read_view(link_id), sessions.form_key(session)
     return _page("claimed.html", link_id=link_id, claimed=claimed, view=view, csrf=csrf)
 
 
-def _link_sent(link_id: str) -> Response:
+def _link_sent(link_id: LinkId) -> Response:
     if _wants_page():
         return _page("link_sent.html", status=202, sent_to=read_sent_to(link_id))
     answer = jsonify({"sent_to": read_sent_to(link_id)})
@@ -243,7 +243,7 @@ def _link_sent(link_id: str) -> Response:
     return answer
 
 
-def _refusal_page(refusal: Refusal, link_id: str) -> Response:
+def _refusal_page(refusal: Refusal, link_id: LinkId) -> Response:
     """The refusal in words for people. Who came with the link's key may go on with it from here."""
     view, session = refusal.facts.get("card"), _session_of(link_id)
     answer = _refused(
@@ -262,7 +262,7 @@ def _refusal_page(refusal: Refusal, link_id: str) -> Response:
     return answer
 
 
-def _refused(link_id: str, status: int, slug: str, **words: Any) -> Response:
+def _refused(link_id: LinkId, status: int, slug: str, **words: Any) -> Response:
     """The form to paste a link stands there too, where the link's ID can be one."""
     paste_to = url_for("holder.open_link", link_id=link_id) if is_id(link_id, "link") else None
     nonce = sessions.sign_nonce()

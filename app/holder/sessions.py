@@ -8,6 +8,7 @@ from itsdangerous import BadSignature, Signer, URLSafeSerializer, URLSafeTimedSe
 from app.config import settings
 from app.errors import LinkNotAccepted
 from app.holder.rules import is_secret
+from app.ids import LinkId
 from app.secrecy import random_secret
 
 
@@ -20,7 +21,7 @@ COOKIE_PATH = "/claim"
 LIFETIME_S = 15 * 60
 
 
-def sign_session(link_id: str) -> str:
+def sign_session(link_id: LinkId) -> str:
     """The cookie's value for a link that has just shown a code. It says the link's ID, no more."""
     return _sessions().dumps(link_id)
 

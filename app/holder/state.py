@@ -10,6 +10,7 @@ from app.db.base import AnyRow
 from app.db.transaction import transaction
 from app.errors import LinkSuperseded
 from app.holder import rules
+from app.ids import CardId, LinkId
 from app.issuance import links
 from app.issuance.holder_data import unseal_holder
 from app.issuance.models import Card, CardKey, ClaimLink, Code, Issuer
@@ -42,7 +43,7 @@ class Spent:
 class HolderView:
     """A card for its holder. `at_store`, `at_store_until`: where its code is bound while nothing is held."""
 
-    card_id: str
+    card_id: CardId
     issuer: str
     is_test: bool
     sent_to: str
@@ -68,7 +69,7 @@ class HolderView:
         return rules.offers_new_link(self.standing)
 
 
-def read_view(link_id: str) -> HolderView:
+def read_view(link_id: LinkId) -> HolderView:
     """The card of a link whose key has been proven or whose session lives. Raises LinkSuperseded, Busy."""
     with transaction() as db:
         view = card_state_of_link(db, link_id)
@@ -77,7 +78,7 @@ def read_view(link_id: str) -> HolderView:
         return view
 
 
-def read_sent_to(link_id: str) -> str:
+def read_sent_to(link_id: LinkId) -> str:
     """Where the card's letters go, masked. The caller has proven the link's key or session."""
     with transaction() as db:
         holder = select(Card.id, Card.holder_sealed).join(ClaimLink, ClaimLink.card_id == Card.id)
@@ -85,7 +86,7 @@ def read_sent_to(link_id: str) -> str:
         return unseal_holder(row.holder_sealed, row.id).masked
 
 
-def card_state_of_link(db: Connection, link_id: str) -> HolderView | None:
+def card_state_of_link(db: Connection, link_id: LinkId) -> HolderView | None:
     """The card at this moment, by a link that is the card's newest; None by any other.
 
     The caller has proven the link's key or session. A hold or a date that is past is over, even if no job has run.
@@ -96,7 +97,7 @@ def card_state_of_link(db: Connection, link_id: str) -> HolderView | None:
     return _described(row, _history(db, row.card_id, row.currency), clock.now(db))
 
 
-def superseded_at(db: Connection, link_id: str) -> datetime | None:
+def superseded_at(db: Connection, link_id: LinkId) -> datetime | None:
     """When the link that came next for the same card was made; None while there is none."""
     mine = select(ClaimLink.card_id, ClaimLink.created_at).where(ClaimLink.id == link_id).subquery()
     later = select(func.min(ClaimLink.created_at)).join(mine, mine.c.card_id == ClaimLink.card_id)
@@ -134,7 +135,7 @@ def _described(row: AnyRow, history: tuple[Spent, ...], now: datetime) -> Holder
     )
 
 
-def _history(db: Connection, card_id: str, currency: str) -> tuple[Spent, ...]:
+def _history(db: Connection, card_id: CardId, currency: str) -> tuple[Spent, ...]:
     """Newest first."""
     parts = [
         select(literal(kind).label("kind"), Store.name, table.amount_minor, table.at, table.id)

@@ -10,6 +10,7 @@ from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import CardClosed, LinkOpened, NotFound
 from app.events.event import event_of
+from app.ids import CardId, IssuerId
 from app.issuance import links, rules
 from app.issuance.card import Card, describe_card
 from app.issuance.holder_data import hash_email, seal_holder, unseal_holder
@@ -18,7 +19,7 @@ from app.issuance.models import CardKey
 from app.issuance.reissue import queue_reissue
 
 
-def correct_address(card_id: str, email: str, *, issuer_id: str, reference: Reference) -> Card:
+def correct_address(card_id: CardId, email: str, *, issuer_id: IssuerId, reference: Reference) -> Card:
     """Kills the unopened link, and mails a new one to the corrected address.
 
     Raises NotFound, CardClosed, LinkOpened when somebody has opened the link, ReferenceReused, Busy.

@@ -13,6 +13,7 @@ from app.db.base import AnyRow, AnySelect
 from app.db.transaction import transaction
 from app.errors import NotFound
 from app.events.event import Event, events_of_card
+from app.ids import CardId, IssuerId, ProgrammeId, StoreId
 from app.issuance.holder_data import unseal_holder
 from app.issuance.models import Card as CardRow
 from app.issuance.models import CardKey, ClaimLink, Code
@@ -29,15 +30,15 @@ class ReachedThrough:
     id: str
     state: str
     until: datetime
-    store_id: str | None = None
+    store_id: StoreId | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
     """A card as its issuer sees it: never a code, a key or an address in clear."""
 
-    id: str
-    programme_id: str
+    id: CardId
+    programme_id: ProgrammeId
     mode: str
     state: str
     balance: Money
@@ -54,14 +55,14 @@ class Card:
     replayed: bool = False
 
 
-def read_card(card_id: str, *, issuer_id: str) -> Card:
+def read_card(card_id: CardId, *, issuer_id: IssuerId) -> Card:
     """One card of this issuer. Raises NotFound for anybody else's."""
     with transaction() as db:
         return describe_card(db, card_id, issuer_id=issuer_id)
 
 
 def list_cards(
-    *, issuer_id: str, order_reference: str | None, state: str | None, after: str | None, limit: int
+    *, issuer_id: IssuerId, order_reference: str | None, state: str | None, after: str | None, limit: int
 ) -> list[Card]:
     """At most `limit` cards of this issuer, oldest first, from the one after `after`."""
     with transaction() as db:
@@ -76,7 +77,7 @@ def list_cards(
         return [_described(db, row, now) for row in db.execute(query).all()]
 
 
-def describe_card(db: Connection, card_id: str, *, issuer_id: str) -> Card:
+def describe_card(db: Connection, card_id: CardId, *, issuer_id: IssuerId) -> Card:
     """The card as it stands inside a transaction. Raises NotFound."""
     now = clock.now(db)
     row = db.execute(_query(now).where(CardRow.id == card_id, CardRow.issuer_id == issuer_id)).first()
@@ -85,7 +86,7 @@ def describe_card(db: Connection, card_id: str, *, issuer_id: str) -> Card:
     return _described(db, row, now)
 
 
-def read_card_events(card_id: str, *, issuer_id: str, after: str | None, limit: int) -> list[Event]:
+def read_card_events(card_id: CardId, *, issuer_id: IssuerId, after: str | None, limit: int) -> list[Event]:
     """The history of one card of this issuer, in order. Raises NotFound for anybody else's."""
     with transaction() as db:
         describe_card(db, card_id, issuer_id=issuer_id)

@@ -11,7 +11,7 @@ from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import Busy, LinkNotAccepted, LinkOpened
 from app.events.event import event_of
-from app.ids import new_id
+from app.ids import CardId, CodeId, LinkId, new_id
 from app.issuance import links, one_key, rules
 from app.issuance.code import draw_code, show_code
 from app.issuance.code_hash import hash_code, hashing, newest_epoch
@@ -25,7 +25,7 @@ class Claimed:
     """A code as it is shown, this once; what the card is worth, and until when."""
 
     code: str = field(repr=False)
-    card_id: str
+    card_id: CardId
     balance: Money
     expires_at: datetime
 
@@ -37,10 +37,10 @@ class FreshCode:
     shown: str = field(repr=False)
     hash: bytes = field(repr=False)
     epoch: int
-    id: str
+    id: CodeId
 
 
-def claim_link(link_id: str, *, key: str, nonce: str, opened_by: str) -> Claimed:
+def claim_link(link_id: LinkId, *, key: str, nonce: str, opened_by: str) -> Claimed:
     """Opens a claim link and draws a code. `opened_by` names the browser, such as "Firefox".
 
     The same nonce within ten minutes and with the code unused draws another code, for the answer may have been lost.
@@ -66,11 +66,11 @@ def claim_link(link_id: str, *, key: str, nonce: str, opened_by: str) -> Claimed
 def draw_fresh_code() -> FreshCode:
     """A code, its hash and the epoch of its pepper. One Argon2id: call it inside `hashing`, outside transactions."""
     code, epoch = draw_code(), newest_epoch()
-    return FreshCode(show_code(code), hash_code(code, epoch), epoch, new_id("code"))
+    return FreshCode(show_code(code), hash_code(code, epoch), epoch, CodeId(new_id("code")))
 
 
 def show_fresh_code(
-    db: Connection, fresh: FreshCode, card_id: str, link_id: str, now: datetime, *, how: str
+    db: Connection, fresh: FreshCode, card_id: CardId, link_id: LinkId, now: datetime, *, how: str
 ) -> Claimed:
     """Makes the fresh code the card's one key and returns what the holder is shown. The key before is dead already.
 
@@ -97,19 +97,19 @@ def show_fresh_code(
     return Claimed(fresh.shown, card_id, Money(card.balance_minor or 0, card.currency), card.expires_at)
 
 
-def codes_today(db: Connection, card_id: str, now: datetime) -> int:
+def codes_today(db: Connection, card_id: CardId, now: datetime) -> int:
     """How many codes the card has drawn in the last day."""
     query = select(func.count(Code.id)).where(Code.card_id == card_id, Code.created_at > now - rules.DAY)
     return db.scalar(query) or 0
 
 
-def _lock(db: Connection, link_id: str) -> str | None:
+def _lock(db: Connection, link_id: LinkId) -> str | None:
     """Locks the link's card, then its key, in the order of the whole house."""
     query = select(Card.id).join(ClaimLink, ClaimLink.card_id == Card.id).join(CardKey, CardKey.card_id == Card.id)
     return db.scalar(query.where(ClaimLink.id == link_id).with_for_update(of=[Card, CardKey]))
 
 
-def _decide(db: Connection, link_id: str, key: str, nonce: str) -> tuple[AnyRow, rules.Opening, datetime]:
+def _decide(db: Connection, link_id: LinkId, key: str, nonce: str) -> tuple[AnyRow, rules.Opening, datetime]:
     """Proves the key before anything is told, then asks the rules."""
     row = db.execute(_SEEN.where(ClaimLink.id == link_id, links.is_key_of(link_id, key))).first()
     if row is None:
@@ -132,7 +132,7 @@ def _decide(db: Connection, link_id: str, key: str, nonce: str) -> tuple[AnyRow,
     return row, rules.decide_opening(seen, now), now
 
 
-def _spend(db: Connection, link_id: str, key: str, nonce: str, opened_by: str, now: datetime) -> None:
+def _spend(db: Connection, link_id: LinkId, key: str, nonce: str, opened_by: str, now: datetime) -> None:
     """One statement decides the race, whatever was read before: only one opening finds the link waiting."""
     spent = db.execute(
         update(ClaimLink)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from app import secrecy
 from app.config import settings
+from app.ids import CardId
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,13 @@ class HolderData:
         return secrecy.mask_email(self.email)
 
 
-def seal_holder(holder: HolderData, card_id: str) -> bytes:
+def seal_holder(holder: HolderData, card_id: CardId) -> bytes:
     """The holder sealed for this card's row alone."""
     plain = json.dumps(asdict(holder)).encode()
     return secrecy.seal(settings().keys.personal, plain, bound_to=card_id)
 
 
-def unseal_holder(sealed: bytes, card_id: str) -> HolderData:
+def unseal_holder(sealed: bytes, card_id: CardId) -> HolderData:
     """The holder of this card's row. Raises secrecy.CannotUnseal when the row was tampered with."""
     return HolderData(**json.loads(secrecy.unseal(settings().keys.personal, sealed, bound_to=card_id)))
 

@@ -14,7 +14,7 @@ from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import NotFound
 from app.events.event import event_of
-from app.ids import new_id
+from app.ids import CardId, IssuerId, ProgrammeId, new_id
 from app.issuance import links, rules
 from app.issuance.card import Card, describe_card
 from app.issuance.holder_data import HolderData, hash_email, seal_holder
@@ -30,10 +30,10 @@ Deliver = Literal["email", "link"]
 
 
 def issue_card(
-    programme_id: str,
+    programme_id: ProgrammeId,
     amount: Money,
     *,
-    issuer_id: str,
+    issuer_id: IssuerId,
     holder: HolderData,
     deliver: Deliver,
     reference: Reference,
@@ -57,7 +57,7 @@ def issue_card(
             programme.currency, programme.card_min_minor, programme.card_max_minor, programme.valid_days
         )
         expires_at = rules.decide_issue(terms, amount, by_email=deliver == "email", not_before=not_before, now=now)
-        card_id = new_id("card")
+        card_id = CardId(new_id("card"))
         delivered_at = max(now, not_before or now)
         link = links.new_link(card_id, "issue", card_expires_at=expires_at, at=now, delivered_at=delivered_at)
         account = account_id(CARD, card_id, amount.currency)
@@ -103,7 +103,7 @@ def issue_card(
         return replace(card, claim_link=claim_link)
 
 
-def _programme(db: Connection, programme_id: str, issuer_id: str) -> AnyRow:
+def _programme(db: Connection, programme_id: ProgrammeId, issuer_id: IssuerId) -> AnyRow:
     columns = ("currency", "mode", "card_min_minor", "card_max_minor", "valid_days")
     row = db.execute(
         select(*(getattr(ProgrammeRow, name) for name in columns)).where(

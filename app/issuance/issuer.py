@@ -7,7 +7,7 @@ from sqlalchemy import insert, select
 
 from app import clock
 from app.db.transaction import transaction
-from app.ids import new_id
+from app.ids import IssuerId, new_id
 from app.issuance.models import Issuer as IssuerRow
 
 
@@ -15,7 +15,7 @@ from app.issuance.models import Issuer as IssuerRow
 class Issuer:
     """An issuer; `mode` is live or test and never changes."""
 
-    id: str
+    id: IssuerId
     name: str
     mode: str
     created_at: datetime
@@ -24,7 +24,7 @@ class Issuer:
 def add_issuer(name: str, *, mode: str) -> Issuer:
     """Adds an issuer in mode `live` or `test`."""
     with transaction() as db:
-        issuer = Issuer(new_id("iss"), name, mode, clock.now(db))
+        issuer = Issuer(IssuerId(new_id("iss")), name, mode, clock.now(db))
         db.execute(insert(IssuerRow).values(id=issuer.id, name=name, mode=mode, created_at=issuer.created_at))
         return issuer
 

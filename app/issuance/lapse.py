@@ -7,6 +7,7 @@ from sqlalchemy.sql.dml import Update
 
 from app.db.together import Write
 from app.events.event import event_of
+from app.ids import CardId, CodeId, IssuerId, LinkId
 from app.issuance import one_key
 from app.issuance.models import Card, ClaimLink
 from app.ledger.accounts import BREAKAGE, account_id
@@ -15,14 +16,14 @@ from app.money import Money
 
 
 def lapse_card(
-    card_id: str,
+    card_id: CardId,
     balance: Money,
     *,
-    issuer_id: str,
+    issuer_id: IssuerId,
     account: str,
     mode: str,
-    link_id: str | None,
-    code_id: str | None,
+    link_id: LinkId | None,
+    code_id: CodeId | None,
     at: datetime,
 ) -> list[Write | None]:
     """The writes that end a card past its date with its link or code, for `together`; the caller holds its lock."""
@@ -44,6 +45,6 @@ def lapse_card(
     ]
 
 
-def lapse_link(link_id: str) -> Update:
+def lapse_link(link_id: LinkId) -> Update:
     """A waiting link whose time is over. Its card lives on: a new link can be asked for."""
     return update(ClaimLink).where(ClaimLink.id == link_id, ClaimLink.state == "waiting").values(state="lapsed")

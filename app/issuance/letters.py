@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from app.ids import LinkId
 from app.issuance import links
 from app.issuance.holder_data import unseal_holder
 from app.issuance.models import Card, ClaimLink, Issuer
@@ -53,7 +54,7 @@ def fill_letter(db: Connection, letter: DueLetter, now: datetime) -> Filled | No
     return Filled(holder.email, holder.name, holder.locale, letter.kind, context)
 
 
-def _locked_link(db: Connection, link_id: str | None) -> Any:
+def _locked_link(db: Connection, link_id: LinkId | None) -> Any:
     """The link, locked so that nobody opens or kills it while a key is drawn for it."""
     if link_id is None:
         return None

@@ -9,7 +9,7 @@ from sqlalchemy.sql.dml import Insert, Update
 
 from app import secrecy
 from app.config import settings
-from app.ids import new_id
+from app.ids import CardId, LinkId, new_id
 from app.issuance import rules
 from app.issuance.models import ClaimKey, ClaimLink
 
@@ -18,19 +18,19 @@ from app.issuance.models import ClaimKey, ClaimLink
 class NewLink:
     """A waiting link about to be written. `card_expires_at` and `at` bound its life."""
 
-    id: str
-    card_id: str
+    id: LinkId
+    card_id: CardId
     reason: str
     at: datetime
     expires_at: datetime
 
 
 def new_link(
-    card_id: str, reason: str, *, card_expires_at: datetime, at: datetime, delivered_at: datetime | None = None
+    card_id: CardId, reason: str, *, card_expires_at: datetime, at: datetime, delivered_at: datetime | None = None
 ) -> NewLink:
     """A fresh link for a card; it still has no key. Its life begins when its letter may go out."""
     expires_at = rules.link_expiry(card_expires_at, valid_days=settings().link_valid_days, now=delivered_at or at)
-    return NewLink(new_id("link"), card_id, reason, at, expires_at)
+    return NewLink(LinkId(new_id("link")), card_id, reason, at, expires_at)
 
 
 def link_insert(link: NewLink) -> Insert:
@@ -45,12 +45,12 @@ def link_insert(link: NewLink) -> Insert:
     )
 
 
-def supersede_link(link_id: str) -> Update:
+def supersede_link(link_id: LinkId) -> Update:
     """Kills a link that is still waiting."""
     return update(ClaimLink).where(ClaimLink.id == link_id, ClaimLink.state == "waiting").values(state="superseded")
 
 
-def draw_claim_key(db: Connection, link_id: str, at: datetime) -> str:
+def draw_claim_key(db: Connection, link_id: LinkId, at: datetime) -> str:
     """Draws another key for a waiting link, keeps its hash, and returns the whole claim link, which is kept nowhere.
 
     The key stands in the fragment, which no browser sends to any server.
@@ -60,17 +60,17 @@ def draw_claim_key(db: Connection, link_id: str, at: datetime) -> str:
     return f"{settings().public_url}/claim/{link_id}#{key}"
 
 
-def hashes_of_nonce(link_id: str, nonce: str) -> list[bytes]:
+def hashes_of_nonce(link_id: LinkId, nonce: str) -> list[bytes]:
     """The stored forms that a browser's nonce may have, by the versions of the hashing key, the newest first."""
     return secrecy.keyed_hashes(settings().keys.hashing, "claim-nonce", f"{link_id}:{nonce}")
 
 
-def hashes_of_key(link_id: str, key: str) -> list[bytes]:
+def hashes_of_key(link_id: LinkId, key: str) -> list[bytes]:
     """The stored forms that a claim key may have, good for this link only; the newest first."""
     return secrecy.keyed_hashes(settings().keys.hashing, "claim-key", f"{link_id}:{key}")
 
 
-def is_key_of(link_id: str, key: str) -> ColumnElement[bool]:
+def is_key_of(link_id: LinkId, key: str) -> ColumnElement[bool]:
     """The condition that the key belongs to the link. Only hashes reach the database, whose time tells nothing."""
     return exists().where(ClaimKey.key_hash.in_(hashes_of_key(link_id, key)), ClaimKey.link_id == link_id)
 

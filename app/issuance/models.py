@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import BYTEA, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import At, Base, Id, Minor, Words
+from app.ids import CardId, CodeId, IssuerId, LinkId, PaymentId, ProgrammeId, StoreId
 
 
 class Issuer(Base):
@@ -15,7 +16,7 @@ class Issuer(Base):
     __tablename__ = "issuer"
     __table_args__ = (UniqueConstraint("id", "mode"), CheckConstraint("mode IN ('live', 'test')", name="issuer_mode"))
 
-    id: Mapped[Id] = mapped_column(primary_key=True)
+    id: Mapped[IssuerId] = mapped_column(primary_key=True)
     name: Mapped[Words]
     mode: Mapped[Words]
     created_at: Mapped[At]
@@ -39,8 +40,8 @@ class Programme(Base):
         Index("programme_by_issuer", "issuer_id", "id"),
     )
 
-    id: Mapped[Id] = mapped_column(primary_key=True)
-    issuer_id: Mapped[Id]
+    id: Mapped[ProgrammeId] = mapped_column(primary_key=True)
+    issuer_id: Mapped[IssuerId]
     mode: Mapped[Words]
     name: Mapped[Words]
     currency: Mapped[Words]
@@ -64,8 +65,8 @@ class ProgrammeStore(Base):
         ForeignKeyConstraint(["store_id", "mode"], ["store.id", "store.mode"]),
     )
 
-    programme_id: Mapped[Id] = mapped_column(primary_key=True)
-    store_id: Mapped[Id] = mapped_column(primary_key=True)
+    programme_id: Mapped[ProgrammeId] = mapped_column(primary_key=True)
+    store_id: Mapped[StoreId] = mapped_column(primary_key=True)
     mode: Mapped[Words]
 
 
@@ -86,9 +87,9 @@ class Card(Base):
         Index("card_to_lapse", "expires_at", postgresql_where=text("state = 'active'")),
     )
 
-    id: Mapped[Id] = mapped_column(primary_key=True)
-    programme_id: Mapped[Id]
-    issuer_id: Mapped[Id]
+    id: Mapped[CardId] = mapped_column(primary_key=True)
+    programme_id: Mapped[ProgrammeId]
+    issuer_id: Mapped[IssuerId]
     account_id: Mapped[Id]
     mode: Mapped[Words]
     currency: Mapped[Words]
@@ -115,8 +116,8 @@ class ClaimLink(Base):
         Index("claim_link_to_lapse", "expires_at", postgresql_where=text("state = 'waiting'")),
     )
 
-    id: Mapped[Id] = mapped_column(primary_key=True)
-    card_id: Mapped[Id] = mapped_column(ForeignKey("card.id"))
+    id: Mapped[LinkId] = mapped_column(primary_key=True)
+    card_id: Mapped[CardId] = mapped_column(ForeignKey("card.id"))
     state: Mapped[Words]
     reason: Mapped[Words]
     created_at: Mapped[At]
@@ -133,7 +134,7 @@ class ClaimKey(Base):
     __table_args__ = (Index("claim_key_by_link", "link_id"),)
 
     key_hash: Mapped[bytes] = mapped_column(BYTEA, primary_key=True)
-    link_id: Mapped[Id] = mapped_column(ForeignKey("claim_link.id"))
+    link_id: Mapped[LinkId] = mapped_column(ForeignKey("claim_link.id"))
     created_at: Mapped[At]
 
 
@@ -154,13 +155,13 @@ class Code(Base):
         Index("code_to_die", "bound_until", postgresql_where=text("state = 'bound'")),
     )
 
-    id: Mapped[Id] = mapped_column(primary_key=True)
-    card_id: Mapped[Id]
-    link_id: Mapped[Id]
+    id: Mapped[CodeId] = mapped_column(primary_key=True)
+    card_id: Mapped[CardId]
+    link_id: Mapped[LinkId]
     state: Mapped[Words]
     hash: Mapped[bytes | None] = mapped_column(BYTEA)
     pepper_epoch: Mapped[int] = mapped_column(Integer)
-    store_id: Mapped[Id | None] = mapped_column(ForeignKey("store.id"))
+    store_id: Mapped[StoreId | None] = mapped_column(ForeignKey("store.id"))
     shopper_key: Mapped[Words | None]
     order_reference: Mapped[Words | None]
     bound_until: Mapped[At | None]
@@ -180,7 +181,7 @@ class CardKey(Base):
         CheckConstraint("payment_id IS NULL OR code_id IS NOT NULL", name="card_key_payment_has_code"),
     )
 
-    card_id: Mapped[Id] = mapped_column(ForeignKey("card.id"), primary_key=True)
-    link_id: Mapped[Id | None]
-    code_id: Mapped[Id | None]
-    payment_id: Mapped[Id | None]
+    card_id: Mapped[CardId] = mapped_column(ForeignKey("card.id"), primary_key=True)
+    link_id: Mapped[LinkId | None]
+    code_id: Mapped[CodeId | None]
+    payment_id: Mapped[PaymentId | None]

@@ -5,11 +5,16 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlalchemy.sql.dml import Update
 
+from app.ids import CardId, CodeId, LinkId, PaymentId, StoreId
 from app.issuance.models import Card, CardKey, Code
 
 
 def point_at(
-    card_id: str, *, link_id: str | None = None, code_id: str | None = None, payment_id: str | None = None
+    card_id: CardId,
+    *,
+    link_id: LinkId | None = None,
+    code_id: CodeId | None = None,
+    payment_id: PaymentId | None = None,
 ) -> Update:
     """Makes this link, code or held code the card's one key; with none of them, nothing reaches the card."""
     return (
@@ -19,12 +24,14 @@ def point_at(
     )
 
 
-def kill_code(code_id: str, at: datetime) -> Update:
+def kill_code(code_id: CodeId, at: datetime) -> Update:
     """The code is dead for good; its hash goes with it."""
     return update(Code).where(Code.id == code_id, Code.state != "dead").values(state="dead", hash=None, died_at=at)
 
 
-def bind_code(code_id: str, *, store_id: str, shopper_key: str | None, order_reference: str, until: datetime) -> Update:
+def bind_code(
+    code_id: CodeId, *, store_id: StoreId, shopper_key: str | None, order_reference: str, until: datetime
+) -> Update:
     """The code is this store's alone until then, and its shopper's, or where none is named, its order's."""
     return (
         update(Code)
@@ -39,16 +46,16 @@ def bind_code(code_id: str, *, store_id: str, shopper_key: str | None, order_ref
     )
 
 
-def bind_until(code_id: str, until: datetime) -> Update:
+def bind_until(code_id: CodeId, until: datetime) -> Update:
     """A code stays bound as long as its payment's hold."""
     return update(Code).where(Code.id == code_id, Code.state == "bound").values(bound_until=until)
 
 
-def spend_card(card_id: str) -> Update:
+def spend_card(card_id: CardId) -> Update:
     """Nothing is left."""
     return update(Card).where(Card.id == card_id).values(state="spent")
 
 
-def keep_card(card_id: str, until: datetime) -> Update:
+def keep_card(card_id: CardId, until: datetime) -> Update:
     """The card is active, again or still, and lives until then."""
     return update(Card).where(Card.id == card_id).values(state="active", expires_at=until)

@@ -11,7 +11,7 @@ from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
 from app.events.event import event_of
-from app.ids import new_id
+from app.ids import IssuerId, ProgrammeId, new_id
 from app.issuance.models import Programme as ProgrammeRow
 from app.issuance.models import ProgrammeStore
 from app.ledger.accounts import BREAKAGE, FUNDING, opening_of
@@ -39,13 +39,13 @@ class ProgrammeTerms:
 class Programme(ProgrammeTerms):
     """A programme as its issuer sees it."""
 
-    id: str
+    id: ProgrammeId
     mode: str
     created_at: datetime
     replayed: bool = False
 
 
-def create_programme(terms: ProgrammeTerms, *, issuer_id: str, mode: str, reference: Reference) -> Programme:
+def create_programme(terms: ProgrammeTerms, *, issuer_id: IssuerId, mode: str, reference: Reference) -> Programme:
     """Creates a programme and opens its ledger accounts.
 
     Raises InvalidRequest for an unknown store or one of another mode, ReferenceReused, Busy.
@@ -56,7 +56,7 @@ def create_programme(terms: ProgrammeTerms, *, issuer_id: str, mode: str, refere
         _check_stores(db, terms.stores or [], mode)
         now = clock.now(db)
         values = {name: getattr(terms, name) for name in ProgrammeTerms.__dataclass_fields__}
-        programme = Programme(id=new_id("prg"), mode=mode, created_at=now, **values)
+        programme = Programme(id=ProgrammeId(new_id("prg")), mode=mode, created_at=now, **values)
         _insert(db, programme, issuer_id)
         facts = {"programme_id": programme.id, "issuer_id": issuer_id}
         together(
@@ -69,7 +69,7 @@ def create_programme(terms: ProgrammeTerms, *, issuer_id: str, mode: str, refere
         return programme
 
 
-def read_programme(programme_id: str, *, issuer_id: str) -> Programme:
+def read_programme(programme_id: ProgrammeId, *, issuer_id: IssuerId) -> Programme:
     """One programme of this issuer. Raises NotFound for anybody else's."""
     found = _read(issuer_id, programme_id=programme_id)
     if not found:
@@ -77,7 +77,7 @@ def read_programme(programme_id: str, *, issuer_id: str) -> Programme:
     return found[0]
 
 
-def list_programmes(*, issuer_id: str, after: str | None, limit: int) -> list[Programme]:
+def list_programmes(*, issuer_id: IssuerId, after: str | None, limit: int) -> list[Programme]:
     """At most `limit` programmes of this issuer, oldest first, from the one after `after`."""
     return _read(issuer_id, after=after, limit=limit)
 
@@ -89,7 +89,7 @@ def _check_stores(db: Connection, store_ids: list[str], mode: str) -> None:
             raise InvalidRequest(f"There is no {mode} store with this ID.", pointer=f"/stores/{place}")
 
 
-def _insert(db: Connection, programme: Programme, issuer_id: str) -> None:
+def _insert(db: Connection, programme: Programme, issuer_id: IssuerId) -> None:
     columns = {
         name: getattr(programme, name) for name in Programme.__dataclass_fields__ if name not in ("stores", "replayed")
     }
@@ -100,7 +100,7 @@ def _insert(db: Connection, programme: Programme, issuer_id: str) -> None:
 
 
 def _read(
-    issuer_id: str, *, programme_id: str | None = None, after: str | None = None, limit: int = 1
+    issuer_id: IssuerId, *, programme_id: ProgrammeId | None = None, after: str | None = None, limit: int = 1
 ) -> list[Programme]:
     names = [name for name in Programme.__dataclass_fields__ if name not in ("stores", "replayed")]
     query = select(*(getattr(ProgrammeRow, name) for name in names), ProgrammeRow.all_stores)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from app.db.together import Write
+from app.ids import CardId
 from app.issuance import links, one_key
 from app.mail.letter import letter_of
 
 
 def queue_reissue(
-    card_id: str,
+    card_id: CardId,
     letter_kind: str | None,
     *,
     reason: str,

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response
 
+from app.ids import CardId, ProgrammeId
 from app.issuance import schemas
 from app.issuance.address import correct_address
 from app.issuance.card import list_cards, read_card, read_card_events
@@ -27,20 +28,20 @@ def post_programme(body: dict[str, Any]) -> Response:
     """Create a programme"""
     who = caller()
     reference = reference_of(who.party_id, "create_programme")
-    programme = create_programme(schemas.terms_of(body), issuer_id=who.party_id, mode=who.mode, reference=reference)
+    programme = create_programme(schemas.terms_of(body), issuer_id=who.issuer_id, mode=who.mode, reference=reference)
     return answer_once(programme, _programme.dump(programme), 201)
 
 
 @blueprint.operation("GET", "/programmes", requires("issue"), query=PageSchema, answer=schemas.ProgrammePage)
 def get_programmes(page: dict[str, Any]) -> dict[str, Any]:
     """List programmes"""
-    return page_of(lambda **where: list_programmes(issuer_id=caller().party_id, **where), page)
+    return page_of(lambda **where: list_programmes(issuer_id=caller().issuer_id, **where), page)
 
 
 @blueprint.operation("GET", "/programmes/<id(prg):programme_id>", requires("issue"), answer=schemas.ProgrammeOut)
-def get_programme(programme_id: str) -> Any:
+def get_programme(programme_id: ProgrammeId) -> Any:
     """Read a programme"""
-    return read_programme(programme_id, issuer_id=caller().party_id)
+    return read_programme(programme_id, issuer_id=caller().issuer_id)
 
 
 @blueprint.operation("POST", "/cards", requires("issue"), body=schemas.CardIn, answer=schemas.IssuedOut, status=201)
@@ -50,7 +51,7 @@ def post_card(body: dict[str, Any]) -> Response:
     card = issue_card(
         body["programme"],
         body["amount"],
-        issuer_id=who.party_id,
+        issuer_id=who.issuer_id,
         holder=schemas.holder_of(body),
         deliver=body["deliver"],
         reference=reference_of(who.party_id, "issue_card"),
@@ -64,32 +65,32 @@ def post_card(body: dict[str, Any]) -> Response:
 @blueprint.operation("GET", "/cards", requires("issue"), query=schemas.CardQuery, answer=schemas.CardPage)
 def get_cards(query: dict[str, Any]) -> dict[str, Any]:
     """List cards"""
-    return page_of(lambda **where: list_cards(issuer_id=caller().party_id, **where), query)
+    return page_of(lambda **where: list_cards(issuer_id=caller().issuer_id, **where), query)
 
 
 @blueprint.operation("GET", "/cards/<id(card):card_id>", requires("issue"), answer=schemas.CardOut)
-def get_card(card_id: str) -> Any:
+def get_card(card_id: CardId) -> Any:
     """Read a card"""
-    return read_card(card_id, issuer_id=caller().party_id)
+    return read_card(card_id, issuer_id=caller().issuer_id)
 
 
 @blueprint.operation(
     "GET", "/cards/<id(card):card_id>/events", requires("issue"), query=PageSchema, answer=schemas.EventPage
 )
-def get_card_events(page: dict[str, Any], card_id: str) -> dict[str, Any]:
+def get_card_events(page: dict[str, Any], card_id: CardId) -> dict[str, Any]:
     """Read a card's history"""
-    return page_of(lambda **where: read_card_events(card_id, issuer_id=caller().party_id, **where), page)
+    return page_of(lambda **where: read_card_events(card_id, issuer_id=caller().issuer_id, **where), page)
 
 
 @blueprint.operation(
     "POST", "/cards/<id(card):card_id>/holder", requires("issue"), body=schemas.AddressIn, answer=schemas.CardOut
 )
-def post_card_holder(body: dict[str, Any], card_id: str) -> Response:
+def post_card_holder(body: dict[str, Any], card_id: CardId) -> Response:
     """Correct the holder's address
 
     Before the claim link is opened: kills it and mails a new one.
     """
     who = caller()
     reference = reference_of(who.party_id, "correct_address", card_id)
-    card = correct_address(card_id, body["email"], issuer_id=who.party_id, reference=reference)
+    card = correct_address(card_id, body["email"], issuer_id=who.issuer_id, reference=reference)
     return answer_once(card, _card.dump(card), 200)

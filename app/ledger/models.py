@@ -4,6 +4,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import At, Base, Id, Minor, Words
+from app.ids import CardId, PaymentId
 
 
 class Account(Base):
@@ -49,7 +50,7 @@ class Transfer(Base):
     amount_minor: Mapped[Minor]
     currency: Mapped[Words]
     mode: Mapped[Words]
-    card_id: Mapped[Id]
-    payment_id: Mapped[Id | None]
+    card_id: Mapped[CardId]
+    payment_id: Mapped[PaymentId | None]
     at: Mapped[At]
     recorded_at: Mapped[At] = mapped_column(server_default=text("clock_timestamp()"))

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import insert
 from sqlalchemy.sql.dml import Insert
 
-from app.ids import new_id
+from app.ids import CardId, PaymentId, new_id
 from app.ledger.models import Transfer
 from app.money import Money
 
@@ -17,8 +17,8 @@ def transfer_of(
     debit_id: str,
     credit_id: str,
     mode: str,
-    card_id: str,
-    payment_id: str | None = None,
+    card_id: CardId,
+    payment_id: PaymentId | None = None,
     at: datetime,
 ) -> Insert:
     """The insert of one transfer, for `together`: `amount` leaves the debit account and enters the credit account.

@@ -56,7 +56,7 @@ def lease_next() -> Lease | None:
     return Lease(DueLetter(**row._mapping), taken_at_s) if row else None
 
 
-def holds(db: Connection, letter: DueLetter) -> bool:
+def has_lease(db: Connection, letter: DueLetter) -> bool:
     """Whether this try still owns the letter; locks it, so that it does until the transaction's end."""
     mine = select(Letter.id).where(*_in_this_try(letter)).with_for_update()
     return db.execute(mine).first() is not None

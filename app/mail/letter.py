@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import Connection, insert, literal_column, select
 from sqlalchemy.sql.dml import Insert
 
-from app.ids import new_id
+from app.ids import CardId, LinkId, new_id
 from app.mail.models import Letter
 
 State = Literal["queued", "sent", "failed"]
@@ -20,14 +20,14 @@ class DueLetter:
 
     id: str
     kind: str
-    card_id: str
-    link_id: str | None
+    card_id: CardId
+    link_id: LinkId | None
     facts: Mapping[str, Any]
     tries: int
 
 
 def letter_of(
-    kind: str, *, card_id: str, link_id: str | None = None, facts: Mapping[str, object], due_at: datetime
+    kind: str, *, card_id: CardId, link_id: LinkId | None = None, facts: Mapping[str, object], due_at: datetime
 ) -> Insert:
     """The insert of one letter, for `together`; it is sent from `due_at` on.
 
@@ -46,7 +46,7 @@ def letter_of(
     )
 
 
-def letter_state(db: Connection, link_id: str) -> State | None:
+def letter_state(db: Connection, link_id: LinkId) -> State | None:
     """How the newest letter with this link fares; None when there is none, or it was no longer wanted."""
     newest = (
         select(Letter.state)

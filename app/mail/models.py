@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import At, Base, Id, Words
+from app.ids import CardId, LinkId
 
 
 class Letter(Base):
@@ -26,8 +27,8 @@ class Letter(Base):
 
     id: Mapped[Id]
     kind: Mapped[Words]
-    card_id: Mapped[Id] = mapped_column(ForeignKey("card.id", name="letter_card_id_fkey"))
-    link_id: Mapped[str | None] = mapped_column(Text(collation="C"))
+    card_id: Mapped[CardId] = mapped_column(ForeignKey("card.id", name="letter_card_id_fkey"))
+    link_id: Mapped[LinkId | None]
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
     state: Mapped[Words]
     tries: Mapped[int]

@@ -80,7 +80,7 @@ def _prepared(letter: DueLetter) -> Parcel | Outcome:
     """
     with transaction() as db:
         now = clock.now(db)
-        if not leasing.holds(db, letter):
+        if not leasing.has_lease(db, letter):
             return Outcome("lost")
         filled = fill_of(letter.kind)(db, letter, now)
     if filled is None:

@@ -9,8 +9,8 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 
 from app.config import settings
-from app.errors import InvalidAccessToken
-from app.ids import new_id
+from app.errors import InsufficientScope, InvalidAccessToken
+from app.ids import IssuerId, StoreId, new_id
 from app.oauth import keys
 from app.oauth.clients import Client
 from app.oauth.key_ring import ALGORITHM
@@ -36,6 +36,20 @@ class Caller:
     party_kind: PartyKind
     mode: Mode
     scopes: frozenset[str]
+
+    @property
+    def issuer_id(self) -> IssuerId:
+        """The issuer that calls. Raises InsufficientScope for a store, whatever its scopes."""
+        if self.party_kind != "issuer":
+            raise InsufficientScope
+        return IssuerId(self.party_id)
+
+    @property
+    def store_id(self) -> StoreId:
+        """The store that calls. Raises InsufficientScope for an issuer, whatever its scopes."""
+        if self.party_kind != "store":
+            raise InsufficientScope
+        return StoreId(self.party_id)
 
 
 def make_access_token(client: Client, scopes: Collection[str]) -> tuple[str, int]:

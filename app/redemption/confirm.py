@@ -6,6 +6,7 @@ from app.db.request import Reference, answer_again, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
 from app.events.event import event_of
+from app.ids import PaymentId, StoreId
 from app.issuance import one_key
 from app.money import Money
 from app.redemption import rules
@@ -15,7 +16,7 @@ from app.redemption.payment import Payment, described_with
 
 
 def confirm_payment(
-    payment_id: str, *, store_id: str, reference: Reference, order_reference: str, amount: Money | None = None
+    payment_id: PaymentId, *, store_id: StoreId, reference: Reference, order_reference: str, amount: Money | None = None
 ) -> Payment:
     """Fixes the order, keeps `amount` of the hold (all without one), and holds it for the programme's longer time.
 

@@ -12,7 +12,7 @@ from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import CodeMistyped, CodeNotAccepted
 from app.events.event import event_of
-from app.ids import new_id
+from app.ids import CodeId, PaymentId, StoreId, new_id
 from app.issuance import one_key
 from app.issuance.code import read_code
 from app.issuance.code_hash import hashes_to_look_up
@@ -61,7 +61,7 @@ def exchange_code(
 
 
 def _exchange(
-    code_id: str, asker: rules.Asker, reference: Reference, amount: Money | None, hold_ttl_s: int | None
+    code_id: CodeId, asker: rules.Asker, reference: Reference, amount: Money | None, hold_ttl_s: int | None
 ) -> Exchanged:
     with transaction() as db:
         row = db.execute(_locking(code_id, asker.store_id, reference)).one()
@@ -83,7 +83,7 @@ def _exchange(
 def _new_payment(row: AnyRow, asker: rules.Asker, held_minor: int, until: datetime, now: datetime) -> Payment:
     nothing = Money(0, row.currency)
     return Payment(
-        id=new_id("pay"),
+        id=PaymentId(new_id("pay")),
         store_id=asker.store_id,
         state="held",
         confirmed=False,
@@ -151,7 +151,7 @@ def _record_try(asker: rules.Asker, reason: str) -> None:
         db.execute(event_of("code_refused", at=clock.now(db), facts=facts))
 
 
-def _payment(db: Connection, payment_id: str) -> AnyRow:
+def _payment(db: Connection, payment_id: PaymentId) -> AnyRow:
     return db.execute(select(*COLUMNS).where(PaymentRow.id == payment_id)).one()
 
 
@@ -171,7 +171,7 @@ def _seen(row: AnyRow) -> rules.CodeSeen:
     )
 
 
-def _locking(code_id: str, store_id: str, reference: Reference) -> AnySelect:
+def _locking(code_id: CodeId, store_id: StoreId, reference: Reference) -> AnySelect:
     """Claims the request, then locks card, key and code; time and balance are read after any wait (see holds.py)."""
     claimed = select(func.count().label("claimed")).select_from(claim_request(reference).cte("new")).subquery("claim")
     is_listed = exists().where(ProgrammeStore.programme_id == Programme.id, ProgrammeStore.store_id == store_id)

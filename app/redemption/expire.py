@@ -9,6 +9,7 @@ from sqlalchemy import literal_column, select, union_all
 from app import clock
 from app.db.base import AnySelect
 from app.db.transaction import transaction
+from app.ids import CardId
 from app.issuance.models import Card, CardKey, ClaimLink, Code
 from app.jobs.items import Broken, one_item
 from app.redemption.holds import close_due
@@ -24,11 +25,11 @@ def expire_due() -> int:
     """
     with transaction() as db:
         due = union_all(*_due(clock.now(db))).order_by(literal_column("since")).limit(BATCH)
-        card_ids = dict.fromkeys(str(row.card_id) for row in db.execute(due))
+        card_ids = dict.fromkeys(CardId(row.card_id) for row in db.execute(due))
     return sum(_expire(card_id) for card_id in card_ids)
 
 
-def _expire(card_id: str) -> bool:
+def _expire(card_id: CardId) -> bool:
     """Skips a card that somebody else has locked: that verb ends what is due, or the next round does."""
     with suppress(Broken), one_item(card_id=card_id), transaction() as db:
         card = select(Card.id).where(Card.id == card_id).with_for_update(skip_locked=True)

@@ -6,6 +6,7 @@ from app.db.request import Reference, answer_again, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
 from app.events.event import event_of
+from app.ids import PaymentId, StoreId
 from app.issuance import one_key
 from app.redemption import rules
 from app.redemption.holds import lock_payment
@@ -13,7 +14,7 @@ from app.redemption.models import PaymentRow
 from app.redemption.payment import Payment, described_with
 
 
-def extend_payment(payment_id: str, hold_ttl_s: int, *, store_id: str, reference: Reference) -> Payment:
+def extend_payment(payment_id: PaymentId, hold_ttl_s: int, *, store_id: StoreId, reference: Reference) -> Payment:
     """Holds a confirmed payment for `hold_ttl_s` from now, at most to the programme's limit, never for shorter.
 
     Raises NotFound, PaymentClosed, PaymentUnconfirmed, ReferenceReused, Busy.

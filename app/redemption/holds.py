@@ -12,6 +12,7 @@ from app.db.request import Reference, claim_request
 from app.db.together import Write, together
 from app.errors import NotFound
 from app.events.event import event_of
+from app.ids import CardId, IssuerId, PaymentId, StoreId
 from app.issuance import one_key
 from app.issuance import rules as issuance_rules
 from app.issuance.lapse import lapse_card, lapse_link
@@ -38,7 +39,7 @@ class Locked:
         return Money(amount_minor, self.row.currency)
 
 
-def lock_payment(db: Connection, payment_id: str, *, store_id: str, reference: Reference) -> Locked:
+def lock_payment(db: Connection, payment_id: PaymentId, *, store_id: StoreId, reference: Reference) -> Locked:
     """Claims the request and locks card, key and payment, and reads all that the verbs decide by, in one statement.
 
     Where the payment is not open, whatever is due on its card is ended first. Raises NotFound for anybody else's.
@@ -51,12 +52,12 @@ def lock_payment(db: Connection, payment_id: str, *, store_id: str, reference: R
     return locked
 
 
-def lock_again(db: Connection, payment_id: str, *, store_id: str) -> Locked:
+def lock_again(db: Connection, payment_id: PaymentId, *, store_id: StoreId) -> Locked:
     """The payment as it stands after this transaction wrote to it. Raises NotFound."""
     return _read_locked(db, _locking(payment_id, store_id, _ALREADY))
 
 
-def close_due(db: Connection, card_id: str, now: datetime) -> bool:
+def close_due(db: Connection, card_id: CardId, now: datetime) -> bool:
     """Ends what is past its time on a locked card: its hold, its bound code, its link, or the card itself.
 
     Verbs for which it makes a difference call this first, so that no sweeper is needed to be right. Returns whether
@@ -77,7 +78,7 @@ def close_due(db: Connection, card_id: str, now: datetime) -> bool:
     return bool(writes)
 
 
-def lock_card(db: Connection, card_id: str, *, issuer_id: str | None = None) -> datetime | None:
+def lock_card(db: Connection, card_id: CardId, *, issuer_id: IssuerId | None = None) -> datetime | None:
     """Locks a card (of this issuer) and its key, and returns the time; None where there is none."""
     query = select(Card.id).join(CardKey, CardKey.card_id == Card.id).where(Card.id == card_id)
     if issuer_id is not None:
@@ -87,7 +88,9 @@ def lock_card(db: Connection, card_id: str, *, issuer_id: str | None = None) -> 
     return clock.now(db)
 
 
-def keep_for(card_id: str, expires_at: datetime, now: datetime, *, at_least: datetime | None = None) -> Update | None:
+def keep_for(
+    card_id: CardId, expires_at: datetime, now: datetime, *, at_least: datetime | None = None
+) -> Update | None:
     """Value that came back from a hold keeps its card alive for a while, `at_least` until then."""
     until = max(issuance_rules.after_release(expires_at, now), at_least or now)
     return one_key.keep_card(card_id, until) if until != expires_at else None
@@ -116,7 +119,7 @@ def _read_locked(db: Connection, query: AnySelect) -> Locked:
     return Locked(row.claimed > 0, clock.read(row.stamp), row, payment, row.card_balance_minor)
 
 
-def _locking(payment_id: str, store_id: str, claim: AnySelect) -> AnySelect:
+def _locking(payment_id: PaymentId, store_id: StoreId, claim: AnySelect) -> AnySelect:
     """The row is locked inside; its time and balance are read outside, so that both are from after any wait.
 
     The count over the claim is part of the locked row, so the claim comes before the locks: twins meet there and

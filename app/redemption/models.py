@@ -4,6 +4,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import At, Base, Id, Minor, Words
+from app.ids import CardId, CodeId, PaymentId, StoreId
 
 
 class Store(Base):
@@ -12,7 +13,7 @@ class Store(Base):
     __tablename__ = "store"
     __table_args__ = (UniqueConstraint("id", "mode"), CheckConstraint("mode IN ('live', 'test')", name="store_mode"))
 
-    id: Mapped[Id] = mapped_column(primary_key=True)
+    id: Mapped[StoreId] = mapped_column(primary_key=True)
     name: Mapped[Words]
     mode: Mapped[Words]
     created_at: Mapped[At]
@@ -43,10 +44,10 @@ class PaymentRow(Base):
         Index("payment_to_expire", "expires_at", postgresql_where=text("state = 'held'")),
     )
 
-    id: Mapped[Id] = mapped_column(primary_key=True)
-    card_id: Mapped[Id]
-    code_id: Mapped[Id]
-    store_id: Mapped[Id]
+    id: Mapped[PaymentId] = mapped_column(primary_key=True)
+    card_id: Mapped[CardId]
+    code_id: Mapped[CodeId]
+    store_id: Mapped[StoreId]
     mode: Mapped[Words]
     currency: Mapped[Words]
     state: Mapped[Words]
@@ -79,9 +80,9 @@ class SettlementRow(Base):
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
-    payment_id: Mapped[Id]
-    card_id: Mapped[Id]
-    store_id: Mapped[Id]
+    payment_id: Mapped[PaymentId]
+    card_id: Mapped[CardId]
+    store_id: Mapped[StoreId]
     amount_minor: Mapped[Minor]
     order_reference: Mapped[Words]
     late: Mapped[bool]
@@ -102,9 +103,9 @@ class RefundRow(Base):
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
-    payment_id: Mapped[Id]
-    card_id: Mapped[Id]
-    store_id: Mapped[Id]
+    payment_id: Mapped[PaymentId]
+    card_id: Mapped[CardId]
+    store_id: Mapped[StoreId]
     amount_minor: Mapped[Minor]
     reason: Mapped[Words | None]
     at: Mapped[At]

@@ -13,6 +13,7 @@ from app.config import settings
 from app.db.base import AnyRow
 from app.db.transaction import transaction
 from app.errors import NotFound
+from app.ids import PaymentId, StoreId
 from app.money import Money
 from app.oauth.keys import sign
 from app.redemption.models import PaymentRow
@@ -23,8 +24,8 @@ class Payment:
     """State and amounts of one payment. `balance`: the card's, when this payment last moved while it was open, or
     settled; never what became of the card after."""
 
-    id: str
-    store_id: str
+    id: PaymentId
+    store_id: StoreId
     state: str
     confirmed: bool
     order_reference: str
@@ -57,7 +58,7 @@ COLUMNS = (
 )
 
 
-def read_payment(payment_id: str, *, store_id: str) -> Payment:
+def read_payment(payment_id: PaymentId, *, store_id: StoreId) -> Payment:
     """One payment of this store, expired when its time is over. Raises NotFound for anybody else's."""
     with transaction() as db:
         owned = (PaymentRow.id == payment_id, PaymentRow.store_id == store_id)

@@ -8,7 +8,7 @@ from app.db.request import Reference, answer_again, keep_answer
 from app.db.together import Write, together
 from app.db.transaction import transaction
 from app.events.event import event_of
-from app.ids import new_id
+from app.ids import PaymentId, StoreId, new_id
 from app.issuance import one_key
 from app.issuance import rules as issuance_rules
 from app.issuance.reissue import queue_reissue
@@ -33,7 +33,7 @@ class Refund:
 
 
 def refund_payment(
-    payment_id: str, amount: Money, *, store_id: str, reference: Reference, reason: str | None = None
+    payment_id: PaymentId, amount: Money, *, store_id: StoreId, reference: Reference, reason: str | None = None
 ) -> Refund:
     """Moves `amount` from what is owed to the store back to the card. Never refused for the card's state.
 

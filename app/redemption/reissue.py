@@ -13,6 +13,7 @@ from app.db.together import Write, together
 from app.db.transaction import transaction
 from app.errors import LinkNotAccepted, LinkOpened, LinkSuperseded, NotFound
 from app.events.event import event_of
+from app.ids import CardId, IssuerId, LinkId
 from app.issuance import links, one_key
 from app.issuance import rules as issuance_rules
 from app.issuance.card import Card, describe_card
@@ -26,7 +27,9 @@ from app.redemption.holds import close_due, lock_card
 from app.redemption.models import PaymentRow
 
 
-def reissue_card(card_id: str, *, issuer_id: str, deliver: Literal["email", "link"], reference: Reference) -> Card:
+def reissue_card(
+    card_id: CardId, *, issuer_id: IssuerId, deliver: Literal["email", "link"], reference: Reference
+) -> Card:
     """Kills the unused link or code and makes a new link, mailed or, with `deliver` "link", shown in this one answer.
 
     Raises NotFound, CardHeld, CardClosed, ReferenceReused, Busy.
@@ -45,7 +48,7 @@ def reissue_card(card_id: str, *, issuer_id: str, deliver: Literal["email", "lin
         return replace(card, claim_link=claim_link)
 
 
-def resend_link(link_id: str, *, key: str) -> None:
+def resend_link(link_id: LinkId, *, key: str) -> None:
     """Mails a new link to the card's address and kills the waiting link or unused code. The key is the authority.
 
     Raises LinkNotAccepted, LinkOpened or LinkSuperseded when a newer link exists, CardHeld, CardClosed, TryLater, Busy.
@@ -56,13 +59,13 @@ def resend_link(link_id: str, *, key: str) -> None:
         _resend(db, link_id)
 
 
-def resend_link_in_session(link_id: str) -> None:
+def resend_link_in_session(link_id: LinkId) -> None:
     """The same from the page that has just shown the code; its session is the authority. Raises as `resend_link`."""
     with transaction() as db:
         _resend(db, link_id)
 
 
-def fresh_code(link_id: str) -> Claimed:
+def fresh_code(link_id: LinkId) -> Claimed:
     """A fresh code from the page that showed the one before, which dies. The page's session is the authority.
 
     Raises LinkOpened or LinkSuperseded when a newer link exists, CardHeld, CardClosed, TryLater, Busy.
@@ -81,7 +84,7 @@ def fresh_code(link_id: str) -> Claimed:
         return show_fresh_code(db, fresh, card_id, link_id, now, how="fresh")
 
 
-def retire_code(card_id: str, newest_epoch: int) -> bool:
+def retire_code(card_id: CardId, newest_epoch: int) -> bool:
     """Kills a card's code of an older pepper epoch and mails a new link, unless a store holds it. True when it did."""
     with transaction() as db:
         now = lock_card(db, card_id)
@@ -93,7 +96,7 @@ def retire_code(card_id: str, newest_epoch: int) -> bool:
         return True
 
 
-def _resend(db: Connection, link_id: str) -> None:
+def _resend(db: Connection, link_id: LinkId) -> None:
     card_id, now = _lock_newest(db, link_id)
     if close_due(db, card_id, now) and not _is_newest(db, link_id, card_id):
         return  # what was due has just queued a new link
@@ -105,7 +108,7 @@ def _resend(db: Connection, link_id: str) -> None:
     _replace(db, key, now, reason="asked", letter_kind="new_link")
 
 
-def _lock_newest(db: Connection, link_id: str) -> tuple[str, datetime]:
+def _lock_newest(db: Connection, link_id: LinkId) -> tuple[CardId, datetime]:
     """Locks the link's card. Raises LinkOpened or LinkSuperseded unless the link is the card's newest."""
     card_id = db.scalar(select(ClaimLink.card_id).where(ClaimLink.id == link_id))
     now = lock_card(db, card_id) if card_id else None
@@ -115,7 +118,7 @@ def _lock_newest(db: Connection, link_id: str) -> tuple[str, datetime]:
     return card_id, now
 
 
-def _key_of_newest(db: Connection, link_id: str) -> AnyRow:
+def _key_of_newest(db: Connection, link_id: LinkId) -> AnyRow:
     card_id = db.scalar(select(ClaimLink.card_id).where(ClaimLink.id == link_id))
     if card_id is None:
         raise LinkNotAccepted()
@@ -123,23 +126,23 @@ def _key_of_newest(db: Connection, link_id: str) -> AnyRow:
     return _decided_key(db, card_id)
 
 
-def _check_newest(db: Connection, link_id: str, card_id: str) -> None:
+def _check_newest(db: Connection, link_id: LinkId, card_id: CardId) -> None:
     if not _is_newest(db, link_id, card_id):
         state = db.scalar(select(ClaimLink.state).where(ClaimLink.id == link_id))
         raise LinkOpened() if state == "opened" else LinkSuperseded()
 
 
-def _is_newest(db: Connection, link_id: str, card_id: str) -> bool:
+def _is_newest(db: Connection, link_id: LinkId, card_id: CardId) -> bool:
     return db.scalar(select(links.newest_link(card_id))) == link_id
 
 
-def _end_due(db: Connection, card_id: str) -> datetime:
+def _end_due(db: Connection, card_id: CardId) -> datetime:
     """Ends what is due on a locked card, and returns a time after it: links are told apart by their times."""
     close_due(db, card_id, clock.now(db))
     return clock.now(db)
 
 
-def _decided_key(db: Connection, card_id: str) -> AnyRow:
+def _decided_key(db: Connection, card_id: CardId) -> AnyRow:
     """The card's one key. Raises CardHeld, CardClosed."""
     key = db.execute(_KEY.where(CardRow.id == card_id)).one()
     now = clock.now(db)

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response
 
+from app.ids import CardId, PaymentId
 from app.issuance.schemas import IssuedOut, ReissueIn
 from app.oauth.bearer import caller, requires
 from app.redemption import schemas
@@ -40,7 +41,7 @@ def post_payment(body: dict[str, Any]) -> Response:
     shopper = body["shopper"] or {}
     exchanged = exchange_code(
         body["code"],
-        asker=Asker(who.party_id, who.mode, shopper.get("key_hash"), body["order_reference"]),
+        asker=Asker(who.store_id, who.mode, shopper.get("key_hash"), body["order_reference"]),
         reference=reference_of(who.party_id, "exchange_code"),
         amount=body["amount"],
         hold_ttl_s=body["hold_ttl_s"],
@@ -51,9 +52,9 @@ def post_payment(body: dict[str, Any]) -> Response:
 @blueprint.operation(
     "GET", "/payments/<id(pay):payment_id>", requires("exchange", "settle", "refund", "bill"), answer=schemas.PaymentOut
 )
-def get_payment(payment_id: str) -> Any:
+def get_payment(payment_id: PaymentId) -> Any:
     """Read a payment"""
-    return read_payment(payment_id, store_id=caller().party_id)
+    return read_payment(payment_id, store_id=caller().store_id)
 
 
 @blueprint.operation(
@@ -63,12 +64,12 @@ def get_payment(payment_id: str) -> Any:
     body=schemas.ConfirmIn,
     answer=schemas.PaymentOut,
 )
-def post_confirm(body: dict[str, Any], payment_id: str) -> Response:
+def post_confirm(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Confirm a payment for an order
 
     An order stands on it: the hold lasts longer, and the order reference is fixed.
     """
-    store_id = caller().party_id
+    store_id = caller().store_id
     reference = reference_of(store_id, "confirm_payment", payment_id)
     payment = confirm_payment(payment_id, store_id=store_id, reference=reference, **body)
     return answer_once(payment, _payment.dump(payment), 200)
@@ -82,12 +83,12 @@ def post_confirm(body: dict[str, Any], payment_id: str) -> Response:
     answer=schemas.SettlementOut,
     status=201,
 )
-def post_settlement(body: dict[str, Any], payment_id: str) -> Response:
+def post_settlement(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Settle a payment
 
     Takes the amount for good. A final settle releases the rest, which goes back to the holder by a new link.
     """
-    store_id = caller().party_id
+    store_id = caller().store_id
     reference = reference_of(store_id, "settle_payment", payment_id)
     settlement = settle_payment(payment_id, store_id=store_id, reference=reference, **body)
     return answer_once(settlement, _settlement.dump(settlement), 201)
@@ -96,9 +97,9 @@ def post_settlement(body: dict[str, Any], payment_id: str) -> Response:
 @blueprint.operation(
     "POST", "/payments/<id(pay):payment_id>/void", requires("settle"), body=schemas.VoidIn, answer=schemas.PaymentOut
 )
-def post_void(body: dict[str, Any], payment_id: str) -> Response:
+def post_void(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Void a payment"""
-    store_id = caller().party_id
+    store_id = caller().store_id
     reference = reference_of(store_id, "void_payment", payment_id)
     payment = void_payment(payment_id, store_id=store_id, reference=reference)
     return answer_once(payment, _payment.dump(payment), 200)
@@ -111,9 +112,9 @@ def post_void(body: dict[str, Any], payment_id: str) -> Response:
     body=schemas.ExtendIn,
     answer=schemas.PaymentOut,
 )
-def post_extend(body: dict[str, Any], payment_id: str) -> Response:
+def post_extend(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Extend a confirmed payment"""
-    store_id = caller().party_id
+    store_id = caller().store_id
     reference = reference_of(store_id, "extend_payment", payment_id)
     payment = extend_payment(payment_id, store_id=store_id, reference=reference, **body)
     return answer_once(payment, _payment.dump(payment), 200)
@@ -127,21 +128,21 @@ def post_extend(body: dict[str, Any], payment_id: str) -> Response:
     answer=schemas.RefundOut,
     status=201,
 )
-def post_refund(body: dict[str, Any], payment_id: str) -> Response:
+def post_refund(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Refund a settled payment"""
-    store_id = caller().party_id
+    store_id = caller().store_id
     reference = reference_of(store_id, "refund_payment", payment_id)
     refund = refund_payment(payment_id, store_id=store_id, reference=reference, **body)
     return answer_once(refund, _refund.dump(refund), 201)
 
 
 @blueprint.operation("POST", "/cards/<id(card):card_id>/reissue", requires("issue"), body=ReissueIn, answer=IssuedOut)
-def post_card_reissue(body: dict[str, Any], card_id: str) -> Response:
+def post_card_reissue(body: dict[str, Any], card_id: CardId) -> Response:
     """Reissue a card
 
     Kills the unused link or code and sends a new link. Refused while a store holds the card.
     """
-    issuer_id = caller().party_id
+    issuer_id = caller().issuer_id
     reference = reference_of(issuer_id, "reissue_card", card_id)
     card = reissue_card(card_id, issuer_id=issuer_id, deliver=body["deliver"], reference=reference)
     return answer_once(card, _issued.dump(card), 200)

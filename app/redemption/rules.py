@@ -14,6 +14,7 @@ from app.errors import (
     PaymentClosed,
     PaymentUnconfirmed,
 )
+from app.ids import PaymentId, StoreId
 from app.money import Money
 
 #: A settle that comes after its hold expired still succeeds this long, while the value has not been used elsewhere.
@@ -27,7 +28,7 @@ LATE_SETTLE = timedelta(hours=72)
 class Asker:
     """The store that asks, for which of its shoppers and which order."""
 
-    store_id: str
+    store_id: StoreId
     mode: str
     shopper_key: str | None
     order_reference: str
@@ -47,7 +48,7 @@ class CodeSeen:
     mode: str
     store_is_in_programme: bool
     is_the_key: bool
-    payment_id: str | None
+    payment_id: PaymentId | None
 
 
 class Unaccepted(CodeNotAccepted):
@@ -59,7 +60,7 @@ class Unaccepted(CodeNotAccepted):
         self.reason = reason
 
 
-def decide_exchange(code: CodeSeen, asker: Asker, now: datetime) -> str | None:
+def decide_exchange(code: CodeSeen, asker: Asker, now: datetime) -> PaymentId | None:
     """The ID of the open payment that this exchange repeats, or None when it may open a new one.
 
     Raises Unaccepted for every no, in this order: dead, of another mode, of another programme's stores, of a closed

@@ -10,7 +10,7 @@ from app.db.request import Reference, answer_again, keep_answer
 from app.db.together import Write, together
 from app.db.transaction import transaction
 from app.events.event import event_of
-from app.ids import new_id
+from app.ids import CardId, PaymentId, StoreId, new_id
 from app.issuance import links, one_key
 from app.issuance import rules as issuance_rules
 from app.issuance.models import Code
@@ -38,10 +38,10 @@ class Settlement:
 
 
 def settle_payment(
-    payment_id: str,
+    payment_id: PaymentId,
     amount: Money,
     *,
-    store_id: str,
+    store_id: StoreId,
     reference: Reference,
     final: bool = True,
     order_reference: str | None = None,
@@ -152,7 +152,7 @@ def _after(locked: Locked, settlement: Settlement, *, is_closed: bool, late: boo
 
 
 def _reissue_rest(
-    card_id: str, card_expires_at: datetime, now: datetime, facts: dict[str, object]
+    card_id: CardId, card_expires_at: datetime, now: datetime, facts: dict[str, object]
 ) -> list[Write | None]:
     expires_at = issuance_rules.after_release(card_expires_at, now)
     _, writes = queue_reissue(card_id, "reissue", reason="settlement", card_expires_at=expires_at, at=now, facts=facts)

@@ -7,7 +7,7 @@ from sqlalchemy import insert, select
 
 from app import clock
 from app.db.transaction import transaction
-from app.ids import new_id
+from app.ids import StoreId, new_id
 from app.redemption.models import Store as StoreRow
 
 
@@ -15,7 +15,7 @@ from app.redemption.models import Store as StoreRow
 class Store:
     """A store; `mode` is live or test and never changes."""
 
-    id: str
+    id: StoreId
     name: str
     mode: str
     created_at: datetime
@@ -24,7 +24,7 @@ class Store:
 def add_store(name: str, *, mode: str) -> Store:
     """Adds a store in mode `live` or `test`."""
     with transaction() as db:
-        store = Store(new_id("str"), name, mode, clock.now(db))
+        store = Store(StoreId(new_id("str")), name, mode, clock.now(db))
         db.execute(insert(StoreRow).values(id=store.id, name=name, mode=mode, created_at=store.created_at))
         return store
 

@@ -9,6 +9,7 @@ from app.db.request import Reference, answer_again, keep_answer
 from app.db.together import Write, together
 from app.db.transaction import transaction
 from app.events.event import event_of
+from app.ids import PaymentId, StoreId
 from app.issuance import one_key
 from app.issuance import rules as issuance_rules
 from app.issuance.reissue import queue_reissue
@@ -18,7 +19,7 @@ from app.redemption.models import PaymentRow
 from app.redemption.payment import Payment, described_with
 
 
-def void_payment(payment_id: str, *, store_id: str, reference: Reference) -> Payment:
+def void_payment(payment_id: PaymentId, *, store_id: StoreId, reference: Reference) -> Payment:
     """Releases the hold. After a part was settled, the payment ends as settled and the rest goes back by a new link.
 
     Otherwise the code may be typed again at this store, by this shopper, for as long as a hold lasts; then it dies.

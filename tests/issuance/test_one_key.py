@@ -6,6 +6,7 @@ import pytest
 
 from app.config import settings
 from app.errors import Busy, CardClosed, CodeNotAccepted, LinkNotAccepted, LinkOpened, LinkSuperseded, TryLater
+from app.ids import LinkId
 from app.issuance import claim
 from app.issuance.address import correct_address
 from app.issuance.claim import Claimed, FreshCode, claim_link
@@ -17,7 +18,7 @@ from app.secrecy import random_secret
 from tests.world import World, key_of, make_world, reference, rows
 
 
-def link_of(claim_url: str | None) -> tuple[str, str]:
+def link_of(claim_url: str | None) -> tuple[LinkId, str]:
     assert claim_url is not None
     return key_of(claim_url)
 
@@ -47,7 +48,7 @@ def test_another_browser_finds_the_link_opened(world: World) -> None:
 
 def test_an_unknown_link_and_a_wrong_key_are_one_refusal(world: World) -> None:
     link_id, key = link_of(world.issue().claim_link)
-    unknown = link_id[:-4] + "0000"
+    unknown = LinkId(link_id[:-4] + "0000")
     for link, tried in ((link_id, random_secret()), (unknown, key)):
         with pytest.raises(LinkNotAccepted) as refused:
             claim_link(link, key=tried, nonce=random_secret(), opened_by="Firefox")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.ids import CardId, LinkId
 from app.mail.composing import AddressInvalid, Sender, compose, one_line, plain_lines, unlinked
 from app.mail.filling import Filled
 from app.mail.letter import DueLetter
@@ -43,7 +44,7 @@ def context(**changes: Any) -> dict[str, Any]:
 def written(kind: str, *, to: str = "sam@holder.example", name: str | None = "Sam", **changes: Any) -> EmailMessage:
     """The message as its reader's program takes it apart."""
     filled = Filled(to, name, changes.pop("locale", "en_GB"), kind, context(**changes))
-    letter = DueLetter("let_1", kind, "card_1", "link_1", {}, 2)
+    letter = DueLetter("let_1", kind, CardId("card_1"), LinkId("link_1"), {}, 2)
     parcel = compose(letter, filled, mail_from="Scrip <letters@scrip.example>", now=NOW)
     return message_from_bytes(parcel.content, policy=policy.default)
 
@@ -145,7 +146,7 @@ def test_what_is_unknown_is_left_out() -> None:
 
 def test_a_fill_may_leave_out_what_the_letter_has_no_use_for() -> None:
     filled = Filled("sam@holder.example", None, None, "claim", {"issuer_name": "Acme", "amount": gbp(2_000)})
-    letter = DueLetter("let_1", "claim", "card_1", None, {}, 1)
+    letter = DueLetter("let_1", "claim", CardId("card_1"), None, {}, 1)
     parcel = compose(letter, filled, mail_from="letters@scrip.example", now=NOW)
     message = message_from_bytes(parcel.content, policy=policy.default)
     assert (message["From"], message["To"]) == ("Scrip <letters@scrip.example>", "sam@holder.example")
@@ -172,7 +173,7 @@ def test_the_headers_of_a_letter() -> None:
 
 def test_the_message_travels_in_seven_bits_and_short_lines() -> None:
     filled = Filled("sam@holder.example", "Zoë", "en_GB", "claim", context(message="Grüße " * 300))
-    letter = DueLetter("let_1", "claim", "card_1", "link_1", {}, 1)
+    letter = DueLetter("let_1", "claim", CardId("card_1"), LinkId("link_1"), {}, 1)
     content = compose(letter, filled, mail_from="Scrip <letters@scrip.example>", now=NOW).content
     assert content.isascii()
     assert max(map(len, content.split(b"\r\n"))) <= 998

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from app import clock
 from app.db.together import together
 from app.db.transaction import transaction
+from app.ids import LinkId
 from app.mail.filling import Filled, fill_of
 from app.mail.letter import letter_of, letter_state
 from tests.world import World, rows
@@ -47,7 +48,7 @@ def test_the_state_is_that_of_the_newest_letter_which_was_not_dropped(world: Wor
         assert letter_state(db, link_id) == "queued"
         db.exec_driver_sql("UPDATE letter SET state = 'dropped' WHERE kind = 'new_link' AND link_id = %s", (link_id,))
         assert letter_state(db, link_id) == "failed"
-        assert letter_state(db, "link_unknown") is None
+        assert letter_state(db, LinkId("link_unknown")) is None
 
 
 def test_a_filled_letter_does_not_show_what_it_holds() -> None:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from app.db.transaction import transaction
 from app.errors import Busy
+from app.ids import LinkId
 from app.mail.letter import letter_state
 from app.mail.rules import MOST_TRIES
 from app.mail.sending import send_due_letters
@@ -17,7 +18,7 @@ from tests.mail.post_office import PostOffice, opened
 from tests.world import World, key_of, rows
 
 
-def state_of(link_id: str) -> str | None:
+def state_of(link_id: LinkId) -> str | None:
     with transaction() as db:
         return letter_state(db, link_id)
 

@@ -15,6 +15,7 @@ from app.errors import (
     PaymentClosed,
     PaymentUnconfirmed,
 )
+from app.ids import CardId, PaymentId
 from app.redemption.confirm import confirm_payment
 from app.redemption.expire import expire_due
 from app.redemption.extend import extend_payment
@@ -33,7 +34,7 @@ def letters(card_id: str) -> list[str]:
     return [row.kind for row in rows("SELECT kind FROM letter WHERE card_id = :id ORDER BY id", id=card_id)]
 
 
-def confirm(world: World, payment_id: str) -> None:
+def confirm(world: World, payment_id: PaymentId) -> None:
     confirm_payment(payment_id, store_id=world.bookshop, order_reference="order-1", reference=reference(world.bookshop))
 
 
@@ -243,7 +244,7 @@ def test_a_lapsed_link_does_not_lapse_its_card(own_database: object) -> None:
         assert (seen.state, letters(card.id)) == ("waiting", ["new_link"])
 
 
-def refund(world: World, payment_id: str, amount_minor: int) -> None:
+def refund(world: World, payment_id: PaymentId, amount_minor: int) -> None:
     refund_payment(payment_id, gbp(amount_minor), store_id=world.bookshop, reference=reference(world.bookshop))
 
 
@@ -376,7 +377,7 @@ def test_a_bug_with_one_card_stops_the_sweep_of_no_other(own_database: object, m
     broken, other = world.payment().payment, world.payment().payment
     broken_card = world.card_of(broken.id).id
 
-    def close(db: Any, card_id: str, now: Any) -> bool:
+    def close(db: Any, card_id: CardId, now: Any) -> bool:
         if card_id == broken_card:
             raise KeyError(card_id)
         return close_due(db, card_id, now)

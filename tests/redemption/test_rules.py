@@ -19,6 +19,7 @@ from app.errors import (
     PaymentUnconfirmed,
     Refusal,
 )
+from app.ids import PaymentId, StoreId
 from app.money import Money
 from app.redemption import rules
 from tests.world import gbp
@@ -47,9 +48,9 @@ BOUND = replace(
     bound_shopper_key="sam",
     bound_order_reference="123",
     bound_until=NOW + MINUTE,
-    payment_id="pay",
+    payment_id=PaymentId("pay"),
 )
-ASKER = rules.Asker("bookshop", "live", "sam", "123")
+ASKER = rules.Asker(StoreId("bookshop"), "live", "sam", "123")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ ASKER = rules.Asker("bookshop", "live", "sam", "123")
         (replace(LIVE, store_is_in_programme=False, card_state="spent"), ASKER, "other_programme"),
         (replace(LIVE, card_state="spent", card_expires_at=NOW), ASKER, "card_closed"),
         (replace(LIVE, card_expires_at=NOW), ASKER, "lapsed"),
-        (replace(BOUND, bound_until=NOW), replace(ASKER, store_id="toyshop"), "bound_elsewhere"),
+        (replace(BOUND, bound_until=NOW), replace(ASKER, store_id=StoreId("toyshop")), "bound_elsewhere"),
         (replace(BOUND, bound_until=NOW), replace(ASKER, shopper_key="eve"), "binding_over"),
         (BOUND, replace(ASKER, shopper_key="eve"), "other_shopper"),
         (BOUND, replace(ASKER, shopper_key=None), "other_shopper"),
