@@ -28,6 +28,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{''.join(ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))}"
 
 
+def pattern_of(prefix: str) -> str:
+    """The regular expression of identifiers with this prefix, as `new_id` writes them."""
+    return f"{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}"
+
+
 def is_id(value: str, prefix: str) -> bool:
     """Whether `value` has the shape of an identifier with this prefix."""
     return value.startswith(prefix + "_") and PATTERN.fullmatch(value) is not None

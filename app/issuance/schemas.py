@@ -6,10 +6,23 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
+from app.ids import pattern_of
 from app.issuance.holder_data import HolderData
 from app.issuance.programme import ProgrammeTerms
 from app.money import MAX_MINOR
-from app.web.arguments import Identifier, MoneyField, PageSchema, Strict, Text, Texts, currency_field, whole
+from app.web.arguments import (
+    Identifier,
+    MoneyField,
+    MoneyShown,
+    PageSchema,
+    Pattern,
+    Shown,
+    Strict,
+    Text,
+    Texts,
+    currency_field,
+    whole,
+)
 
 DAY_S = 86_400
 LONGEST_HOLD_S = 366 * DAY_S
@@ -44,6 +57,16 @@ class StoresField(fields.Field[Any]):
         return "all" if value is None else value
 
 
+#: How the OpenAPI document shows them.
+STORES = {
+    "description": '"all" or a list of store IDs',
+    "oneOf": [
+        {"const": "all"},
+        {"type": "array", "items": {"type": "string", "pattern": f"^{pattern_of('str')}$"}, "maxItems": 1_000},
+    ],
+}
+
+
 class ProgrammeIn(Strict):
     """Terms to issue cards by."""
 
@@ -58,9 +81,7 @@ class ProgrammeIn(Strict):
     hold_ttl_s = whole(60, LONGEST_HOLD_S, load_default=1_800)
     confirmed_ttl_s = whole(60, LONGEST_HOLD_S, load_default=7 * DAY_S)
     hold_max_s = whole(60, LONGEST_HOLD_S, load_default=30 * DAY_S)
-    stores = StoresField(
-        load_default=None, allow_none=False, metadata={"description": '"all" or a list of store IDs', "default": "all"}
-    )
+    stores = StoresField(load_default=None, allow_none=False, metadata={**STORES, "default": "all"})
 
     @validates_schema
     def check_order(self, terms: dict[str, Any], **_: Any) -> None:
@@ -72,7 +93,7 @@ class ProgrammeIn(Strict):
                 raise ValidationError("Must not be above hold_max_s.", name)
 
 
-class ProgrammeOut(Strict):
+class ProgrammeOut(Shown):
     """A programme."""
 
     id = fields.String()
@@ -86,11 +107,11 @@ class ProgrammeOut(Strict):
     hold_ttl_s = fields.Integer()
     confirmed_ttl_s = fields.Integer()
     hold_max_s = fields.Integer()
-    stores = StoresField(metadata={"description": '"all" or a list of store IDs'})
+    stores = StoresField(metadata=STORES)
     created_at = fields.AwareDateTime()
 
 
-class ProgrammePage(Strict):
+class ProgrammePage(Shown):
     """A page of programmes."""
 
     items = fields.List(fields.Nested(ProgrammeOut))
@@ -103,7 +124,7 @@ class HolderIn(Strict):
     email = fields.Email(required=True, validate=[validate.Length(max=254), _no_controls])
     name = Text(longest=100, load_default=None)
     locale = fields.String(
-        validate=validate.Regexp(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}\Z"),
+        validate=Pattern("[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}"),
         load_default="en-GB",
         metadata={"description": "BCP 47"},
     )
@@ -122,7 +143,7 @@ class CardIn(Strict):
     metadata = Texts(
         keys=Text(longest=40),
         values=Text(longest=500, least=0),
-        validate=validate.Length(max=20),
+        most=20,
         load_default=dict,
         metadata={"description": "Up to 20 of your own names and texts; nothing personal, nothing secret"},
     )
@@ -147,7 +168,7 @@ class CardQuery(PageSchema):
     state = fields.String(validate=validate.OneOf(["active", "spent", "lapsed"]), load_default=None)
 
 
-class ReachedThroughOut(Strict):
+class ReachedThroughOut(Shown):
     """The one key of the card now."""
 
     kind = fields.String(metadata={"description": "link, code or payment"})
@@ -157,21 +178,24 @@ class ReachedThroughOut(Strict):
     store_id = fields.String(allow_none=True)
 
 
-class CardOut(Strict):
+class CardOut(Shown):
     """A card: never a code, a key, or an address in clear."""
 
     id = fields.String()
     programme = fields.String(attribute="programme_id")
     mode = fields.String()
     state = fields.String(metadata={"description": "active, spent or lapsed"})
-    balance = MoneyField()
-    issued = MoneyField()
+    balance = MoneyShown()
+    issued = MoneyShown()
     expires_at = fields.AwareDateTime()
     created_at = fields.AwareDateTime()
     not_before = fields.AwareDateTime(allow_none=True)
     order_reference = fields.String(allow_none=True)
     metadata = fields.Dict()
-    holder = fields.Function(lambda card: {"email": card.holder_email}, metadata={"description": "masked"})
+    holder = fields.Function(
+        lambda card: {"email": card.holder_email},
+        metadata={"type": "object", "properties": {"email": {"type": "string"}}, "description": "masked"},
+    )
     reached_through = fields.Nested(ReachedThroughOut, allow_none=True)
     letter = fields.String(allow_none=True, metadata={"description": "queued, sent or failed"})
 
@@ -182,14 +206,14 @@ class IssuedOut(CardOut):
     claim_link = fields.String(allow_none=True)
 
 
-class CardPage(Strict):
+class CardPage(Shown):
     """A page of cards."""
 
     items = fields.List(fields.Nested(CardOut))
     next = fields.String(allow_none=True)
 
 
-class EventOut(Strict):
+class EventOut(Shown):
     """Something that happened to a card."""
 
     id = fields.String()
@@ -201,7 +225,7 @@ class EventOut(Strict):
     facts = fields.Dict()
 
 
-class EventPage(Strict):
+class EventPage(Shown):
     """A page of a card's history."""
 
     items = fields.List(fields.Nested(EventOut))

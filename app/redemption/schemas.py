@@ -4,17 +4,17 @@ from marshmallow import fields, validate
 
 from app.issuance.schemas import LONGEST_HOLD_S
 from app.redemption.payment import sign_balance
-from app.web.arguments import Flag, MoneyField, Strict, Text, whole
+from app.web.arguments import Flag, MoneyField, MoneyShown, Pattern, Shown, Strict, Text, whole
 
-_PREFIX = r"[0-9a-fA-F:.]{2,43}/[0-9]{1,3}\Z"
+_PREFIX = "[0-9a-fA-F:.]{2,43}/[0-9]{1,3}"
 
 
 class ShopperIn(Strict):
     """Which shopper of the store: a keyed hash that the store makes, never a name or an address."""
 
-    key_hash = fields.String(required=True, validate=validate.Regexp(r"[!-~]{8,128}\Z"))
+    key_hash = fields.String(required=True, validate=Pattern("[!-~]{8,128}"))
     address_prefix = fields.String(
-        validate=validate.Regexp(_PREFIX), metadata={"description": "IPv4 /24 or IPv6 /64", "example": "192.0.2.0/24"}
+        validate=Pattern(_PREFIX), metadata={"description": "IPv4 /24 or IPv6 /64", "example": "192.0.2.0/24"}
     )
 
 
@@ -65,36 +65,38 @@ class RefundIn(Strict):
     reason = Text(longest=500, load_default=None)
 
 
-class PaymentOut(Strict):
+class PaymentOut(Shown):
     """A payment."""
 
     id = fields.String()
     state = fields.String(metadata={"description": "held, settled, voided or expired"})
     confirmed = fields.Boolean()
     order_reference = fields.String()
-    balance = MoneyField(metadata={"description": "The card's, when this payment last moved"})
-    held = MoneyField()
-    settled = MoneyField()
-    released = MoneyField()
-    refunded = MoneyField()
+    balance = MoneyShown(metadata={"description": "The card's, when this payment last moved"})
+    held = MoneyShown()
+    settled = MoneyShown()
+    released = MoneyShown()
+    refunded = MoneyShown()
     expires_at = fields.AwareDateTime()
     created_at = fields.AwareDateTime()
-    balance_token = fields.Function(sign_balance, metadata={"description": "A signed JWT while held, else null"})
+    balance_token = fields.Function(
+        sign_balance, metadata={"type": ["string", "null"], "description": "A signed JWT while held, else null"}
+    )
 
 
-class SettlementOut(Strict):
+class SettlementOut(Shown):
     """What one settle took, gave free and left held."""
 
     id = fields.String()
-    settled = MoneyField()
-    released = MoneyField()
-    remaining = MoneyField()
+    settled = MoneyShown()
+    released = MoneyShown()
+    remaining = MoneyShown()
     payment = fields.Nested(PaymentOut)
 
 
-class RefundOut(Strict):
+class RefundOut(Shown):
     """Money that went back to the card."""
 
     id = fields.String()
-    amount = MoneyField()
+    amount = MoneyShown()
     payment = fields.Nested(PaymentOut)

@@ -9,7 +9,8 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from app.config import settings
-from app.web.arguments import MoneyField, StrictParser
+from app.web.arguments import StrictParser
+from app.web.converters import IdConverter, document_id
 from app.web.idempotency import HEADER
 from app.web.problems import MEDIA_TYPE
 
@@ -39,6 +40,12 @@ class Api(SmorestApi):  # type: ignore[misc]
 
     def _register_error_handlers(self) -> None:
         """Nothing here: the app's own handlers answer."""
+
+    def _register_responses(self) -> None:
+        """The one error of every operation. The base class would make it plain JSON."""
+        content = {MEDIA_TYPE: {"schema": self.ERROR_SCHEMA}}
+        for name, meaning in (("DEFAULT_ERROR", "A problem (RFC 9457)"), ("UNPROCESSABLE_ENTITY", "A field is wrong")):
+            self.spec.components.response(name, {"description": meaning, "content": content}, lazy=True)
 
 
 class ApiBlueprint(Blueprint):  # type: ignore[misc]
@@ -73,7 +80,8 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
                 made = self.arguments(query, location="query")(made)
             made = guard(made)
             keyed = KEYED if method == "POST" else {}
-            made = self.doc(security=[{"oauth": [scope]} for scope in made.required_scopes], **keyed)(made)
+            secured = [{"oauth": [scope]} for scope in made.required_scopes]
+            made = self.doc(operationId=view.__name__, security=secured, **keyed)(made)
             return cast(View, self.route(rule, methods=[method])(made))
 
         return decorate
@@ -91,7 +99,7 @@ def make_api(app: Flask) -> Api:
         JSON_SORT_KEYS=False,
     )
     api = Api(app)
-    api.register_field(MoneyField, "object", None)
+    api.register_converter(IdConverter, document_id)
     flow = {"tokenUrl": "/oauth/token", "scopes": _SCOPES}
     scheme = {"type": "oauth2", "flows": {"clientCredentials": flow}}
     api.spec.components.security_scheme("oauth", scheme)

@@ -12,7 +12,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from app.errors import InvalidRequest, MalformedJson
-from app.ids import is_id
+from app.ids import is_id, pattern_of
 from app.money import MAX_MINOR, Money, is_currency
 from app.web.requests import MAX_BODY_BYTES
 
@@ -80,10 +80,30 @@ def body_json() -> Any:
 
 
 class Strict(Schema):
-    """A schema that refuses unknown fields."""
+    """The shape of a request: it refuses unknown fields."""
 
     class Meta:
         unknown = RAISE
+
+
+class Shown(Schema):
+    """The shape of an answer. Readers must take further fields: later releases add some."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class Pattern(validate.Regexp):
+    """A pattern of the whole text, which OpenAPI's readers (ECMA-262) take for the same; they know no \\Z."""
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__(f"^{pattern}$")
+        self._whole = re.compile(pattern)
+
+    def __call__(self, value: Any) -> Any:
+        if self._whole.fullmatch(value) is None:
+            raise ValidationError(self._format_error(value))
+        return value
 
 
 class Text(fields.String):
@@ -111,16 +131,23 @@ class Text(fields.String):
 
 
 class Texts(fields.Dict):
-    """Names and texts of the caller's own. An error points at the name, whichever of the two it is about."""
+    """At most so many names and texts of the caller's own. An error points at the name, whatever it is about."""
+
+    def __init__(self, *, most: int, metadata: Mapping[str, Any], **more: Any) -> None:
+        super().__init__(metadata={"maxProperties": most, **metadata}, **more)
+        self.most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> Any:
         try:
-            return super()._deserialize(value, attr, data, **more)  # type: ignore[no-untyped-call]
+            texts = super()._deserialize(value, attr, data, **more)  # type: ignore[no-untyped-call]
         except ValidationError as error:
             if not isinstance(error.messages, dict):
                 raise
             flat = {name: [text for texts in of.values() for text in texts] for name, of in error.messages.items()}
             raise ValidationError(flat) from None
+        if len(texts) > self.most:
+            raise ValidationError(f"At most {self.most} of them.")
+        return texts
 
 
 class Flag(fields.Boolean):
@@ -136,7 +163,7 @@ class Identifier(fields.String):
     """An identifier of one kind."""
 
     def __init__(self, prefix: str, **more: Any) -> None:
-        super().__init__(**more)
+        super().__init__(metadata={"pattern": f"^{pattern_of(prefix)}$"}, **more)
         self.prefix = prefix
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:
@@ -150,18 +177,25 @@ class MoneyField(fields.Nested):
     """`{"amount_minor": 3000, "currency": "GBP"}`, loaded as Money above zero."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(MoneySchema, **more)
+        super().__init__(PositiveMoneySchema, **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, partial: Any = None, **more: Any) -> Money:
         loaded = super()._deserialize(value, attr, data, partial=partial, **more)
         return Money(loaded["amount_minor"], loaded["currency"])
 
 
+class MoneyShown(fields.Nested):
+    """Money in an answer; it may be nothing."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(MoneySchema, **more)
+
+
 def currency_field() -> fields.String:
     """An ISO 4217 code in capitals that cards can be issued in."""
     return fields.String(
         required=True,
-        validate=[validate.Regexp(r"[A-Z]{3}\Z"), _known_currency],
+        validate=[Pattern("[A-Z]{3}"), _known_currency],
         metadata={"description": "ISO 4217 code", "example": "GBP"},
     )
 
@@ -176,8 +210,15 @@ def _known_currency(code: str) -> None:
         raise ValidationError("Not a currency of ISO 4217.")
 
 
-class MoneySchema(Strict):
+class MoneySchema(Shown):
     """A whole number of minor units of a currency."""
+
+    amount_minor = fields.Integer(required=True, metadata={"minimum": 0, "example": 3000})
+    currency = fields.String(required=True, metadata={"description": "ISO 4217 code", "example": "GBP"})
+
+
+class PositiveMoneySchema(Strict):
+    """A whole number of minor units of a currency, above zero."""
 
     amount_minor = whole(1, MAX_MINOR, required=True, metadata={"example": 3000})
     currency = currency_field()
@@ -196,7 +237,7 @@ class PageSchema(Strict):
     """Where in a list, and how much of it."""
 
     limit = QueryWhole(validate=validate.Range(min=1, max=100), load_default=50)
-    after = fields.String(validate=validate.Regexp(r"[a-z]+_[0-7][0-9a-z]{25}\Z"), load_default=None)
+    after = fields.String(validate=Pattern("[a-z]+_[0-7][0-9a-z]{25}"), load_default=None)
 
 
 def _pointed(messages: Any, pointer: str) -> Iterator[dict[str, str]]:

@@ -2,10 +2,17 @@
 
 from werkzeug.routing import BaseConverter, Map
 
+from app.ids import pattern_of
+
 
 class IdConverter(BaseConverter):
     """`<id(pay):payment_id>` matches identifiers of one kind only."""
 
     def __init__(self, url_map: Map, prefix: str) -> None:
         super().__init__(url_map)
-        self.regex = f"{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}"
+        self.regex = pattern_of(prefix)
+
+
+def document_id(converter: IdConverter) -> dict[str, str]:
+    """The parameter's schema in the OpenAPI document."""
+    return {"type": "string", "pattern": f"^{converter.regex}$"}
