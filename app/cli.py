@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from app.config import Settings, UnsafeSettings
+from app.config import Settings, UnsafeSettings, read_argon2
 from app.db.migrate import bootstrap as make_roles
 from app.db.migrate import upgrade
 from app.errors import Refusal
@@ -211,7 +211,7 @@ def init_keys() -> None:
     """Make the key files that are missing in KEYS_DIR. Keep them apart from the database's backups."""
     from app.key_files import make_key_files
 
-    for path in make_key_files(Path(_env("KEYS_DIR"))):
+    for path in make_key_files(Path(_env("KEYS_DIR")), read_argon2(os.environ)):
         click.echo(f"made {path}")
 
 

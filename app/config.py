@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -13,6 +14,9 @@ from app.secrecy import KEY_BYTES, KeyRing, from_text
 #: OWASP's and ASVS's minimum for Argon2id; the service refuses to start below it.
 ARGON2_FLOOR_KIB, ARGON2_FLOOR_TIME = 19_456, 2
 
+#: A pepper epoch as its line holds it: pepper, salt, and the Argon2 cost (KiB, passes, lanes) of its codes.
+PEPPER_EPOCH = struct.Struct(">32s32sIII")
+
 KEY_FILES = ("pepper", "personal", "sealing", "session", "hashing")
 
 
@@ -22,7 +26,10 @@ class UnsafeSettings(Exception):
 
 @dataclass(frozen=True)
 class Argon2Cost:
-    """Memory in KiB, passes, lanes; `concurrency` hashes at once in a process, `queue` more may wait."""
+    """Memory in KiB, passes, lanes of pepper epochs that begin from now on: each epoch keeps what it began with.
+
+    `concurrency` hashes run at once in a process, `queue` more may wait.
+    """
 
     memory_kib: int = ARGON2_FLOOR_KIB
     time_cost: int = ARGON2_FLOOR_TIME
@@ -75,14 +82,14 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Reads the environment. Raises UnsafeSettings with advice for whatever is missing or unsafe."""
+        keys = read_keys(Path(_required(environ, "KEYS_DIR", "the folder of key files; make it by `scrip keys init`")))
+        _check_epochs(keys.pepper_file)
         return cls(
             database_url=_required(environ, "DATABASE_URL", "the URL of the service's role in PostgreSQL"),
             public_url=_origin(_required(environ, "PUBLIC_URL", "the origin that holders and stores reach")),
-            keys=read_keys(
-                Path(_required(environ, "KEYS_DIR", "the folder of key files; make it by `scrip keys init`"))
-            ),
+            keys=keys,
             smtp=_smtp(environ),
-            argon2=_argon2(environ),
+            argon2=read_argon2(environ),
             link_valid_days=_whole(environ, "LINK_VALID_DAYS", 90, least=1),
             log_level=_one_of(environ, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
             database_pool_size=_whole(environ, "DATABASE_POOL_SIZE", 10, least=2),
@@ -97,8 +104,8 @@ def read_keys(folder: Path) -> Keys:
 
 
 def read_key_lines(path: Path) -> dict[int, bytes]:
-    """`version:secret` lines, a secret being 32 bytes (a pepper: 64, pepper and salt) in URL-safe base64."""
-    length = KEY_BYTES * (2 if path.name.startswith("pepper") else 1)
+    """`version:secret` lines, a secret being 32 bytes (an epoch of peppers: PEPPER_EPOCH) in URL-safe base64."""
+    length = PEPPER_EPOCH.size if path.name.startswith("pepper") else KEY_BYTES
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise UnsafeSettings(f"{path} can be read by others: chmod 400 it")
@@ -155,6 +162,13 @@ def _whole(environ: Mapping[str, str], name: str, default: int, *, least: int) -
     return int(text)
 
 
+def _check_epochs(pepper_file: Path) -> None:
+    for epoch, line in read_key_lines(pepper_file).items():
+        _, _, memory_kib, time_cost, _ = PEPPER_EPOCH.unpack(line)
+        if memory_kib < ARGON2_FLOOR_KIB or time_cost < ARGON2_FLOOR_TIME:
+            raise UnsafeSettings(f"{pepper_file}: epoch {epoch} hashes with less than the least that is safe")
+
+
 def _one_of(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
     """The first choice is the default."""
     value = environ.get(name) or choices[0]
@@ -198,7 +212,8 @@ def _smtp(environ: Mapping[str, str]) -> Smtp:
     )
 
 
-def _argon2(environ: Mapping[str, str]) -> Argon2Cost:
+def read_argon2(environ: Mapping[str, str]) -> Argon2Cost:
+    """The cost of new epochs. Raises UnsafeSettings below the floor."""
     return Argon2Cost(
         memory_kib=_whole(environ, "ARGON2_MEMORY_KIB", ARGON2_FLOOR_KIB, least=ARGON2_FLOOR_KIB),
         time_cost=_whole(environ, "ARGON2_TIME_COST", ARGON2_FLOOR_TIME, least=ARGON2_FLOOR_TIME),

@@ -4,22 +4,26 @@ import os
 import secrets
 from pathlib import Path
 
-from app.config import KEY_FILES
+from app.config import KEY_FILES, PEPPER_EPOCH, Argon2Cost
 from app.secrecy import KEY_BYTES, to_text
 
 
-def make_key_files(folder: Path) -> list[Path]:
-    """Makes the key files that are missing, 0400 in a folder of 0700, and returns those that it made."""
+def make_key_files(folder: Path, cost: Argon2Cost) -> list[Path]:
+    """Makes the key files that are missing, 0400 in a folder of 0700, and returns those that it made.
+
+    `cost`: of the first pepper epoch.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = [folder / f"{name}.keys" for name in KEY_FILES if not (folder / f"{name}.keys").exists()]
     for path in made:
-        write_key_lines(path, {1: draw_key(path)})
+        write_key_lines(path, {1: draw_epoch(cost) if path.name == "pepper.keys" else secrets.token_bytes(KEY_BYTES)})
     return made
 
 
-def draw_key(path: Path) -> bytes:
-    """A fresh secret of the length that this file's lines have: a pepper comes with its salt."""
-    return secrets.token_bytes(KEY_BYTES * (2 if path.name.startswith("pepper") else 1))
+def draw_epoch(cost: Argon2Cost) -> bytes:
+    """A fresh pepper epoch whose codes are hashed at this cost."""
+    pepper, salt = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(KEY_BYTES)
+    return PEPPER_EPOCH.pack(pepper, salt, cost.memory_kib, cost.time_cost, cost.parallelism)
 
 
 def write_key_lines(path: Path, lines: dict[int, bytes]) -> None:

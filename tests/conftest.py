@@ -21,6 +21,8 @@ from app.key_files import make_key_files
 from app.oauth.keys import forget_keys
 from tests.world import World, make_world
 
+#: Far below what `from_env` accepts: only this module can name it.
+CHEAP = config.Argon2Cost(memory_kib=64, time_cost=1)
 CHROMIUM = shutil.which("chromium")
 
 
@@ -51,7 +53,7 @@ def urls(server: EmbeddedPostgres) -> dict[str, str]:
 def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of fresh key files."""
     folder = tmp_path_factory.mktemp("keys")
-    make_key_files(folder)
+    make_key_files(folder, CHEAP)
     return folder
 
 
@@ -63,7 +65,7 @@ def database(urls: dict[str, str], keys_dir: Path) -> config.Settings:
         public_url="http://127.0.0.1:8000",
         keys=config.read_keys(keys_dir),
         smtp=config.Smtp("127.0.0.1", 25, "none", "cards@scrip.example"),
-        argon2=config.Argon2Cost(memory_kib=64, time_cost=1),
+        argon2=CHEAP,
         database_pool_size=60,
     )
     config.use(settings)

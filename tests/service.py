@@ -1,6 +1,7 @@
 """The service as it runs: gunicorn with two workers, in processes of its own."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,26 +11,39 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
-from app.config import Settings
+from app.config import Argon2Cost, Settings
+from app.key_files import make_key_files
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 30
 
 
 def environment(settings: Settings, keys_dir: Path, port: int) -> dict[str, str]:
-    """The environment variables that say the same as the settings, but for Argon2, which is real here."""
+    """The environment variables that say the same as the settings, with the key files of `real_keys`."""
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
         "DATABASE_URL": settings.database_url,
         "DATABASE_POOL_SIZE": "10",
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "KEYS_DIR": str(keys_dir),
+        "KEYS_DIR": str(real_keys(keys_dir)),
         "SMTP_HOST": settings.smtp.host,
         "SMTP_PORT": str(settings.smtp.port),
         "SMTP_TLS": "none",
         "MAIL_FROM": settings.smtp.sender,
     }
+
+
+def real_keys(keys_dir: Path) -> Path:
+    """The same keys but for the pepper, whose Argon2 costs what it must: the service refuses the tests' cheap one."""
+    folder = keys_dir.with_name(f"{keys_dir.name}-real")
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        for path in keys_dir.glob("*.keys"):
+            if path.name != "pepper.keys":
+                shutil.copy2(path, folder)
+        make_key_files(folder, Argon2Cost())
+    return folder
 
 
 @contextmanager

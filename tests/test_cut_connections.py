@@ -14,7 +14,7 @@ from app import config
 from app.secrecy import random_secret
 from tests.api import JSON, Api, api_of, digests
 from tests.cutting_proxy import Cut, CuttingProxy
-from tests.service import served
+from tests.service import real_keys, served
 from tests.web.fresh import FRESH, Request, exchange_code
 from tests.web.test_idempotency import without_secrets
 from tests.world import make_world
@@ -24,11 +24,11 @@ CUTS: list[Cut] = ["request", "half request", "answer", "half answer"]
 
 @pytest.fixture
 def proxy(own_database: config.Settings, keys_dir: Path, tmp_path: Path) -> Iterator[CuttingProxy]:
-    """In front of two gunicorn workers; this process has their origin and Argon2, so that its codes are theirs."""
+    """In front of two gunicorn workers; this process has their origin and keys, so that its codes are theirs."""
     log = tmp_path / "gunicorn.log"
     with served(own_database, keys_dir, log) as port, CuttingProxy(port).running() as proxy:
         origin = f"http://127.0.0.1:{port}"
-        config.use(replace(own_database, public_url=origin, argon2=config.Argon2Cost()))
+        config.use(replace(own_database, public_url=origin, keys=config.read_keys(real_keys(keys_dir))))
         yield proxy
         assert "bug" not in log.read_text()
 

@@ -22,6 +22,7 @@ from app.oauth.keys import jwks
 from app.oauth.scopes import ALL_SCOPES, PARTY_SCOPES
 from app.redemption.payment import sign_balance
 from app.web.problems import HTTP_SLUGS, STATUS
+from tests.service import real_keys
 from tests.world import World
 
 ROOT = Path(__file__).parents[1]
@@ -137,7 +138,7 @@ def least(keys_dir: Path) -> dict[str, str]:
     return {
         "DATABASE_URL": "postgresql+psycopg://scrip_service:pw@127.0.0.1/scrip",
         "PUBLIC_URL": "https://cards.example",
-        "KEYS_DIR": str(keys_dir),
+        "KEYS_DIR": str(real_keys(keys_dir)),
         "SMTP_HOST": "mail.example",
         "MAIL_FROM": "cards@cards.example",
     }

@@ -23,7 +23,7 @@ def main(path: str) -> None:
     """Does what is missing; run again it changes nothing. The settings are in the environment, as in production."""
     folder = DataFolder(Path(path))
     prepare_database()
-    make_key_files(Path(os.environ["KEYS_DIR"]))
+    make_key_files(Path(os.environ["KEYS_DIR"]), config.read_argon2(os.environ))
     config.use(config.Settings.from_env(os.environ))
     ensure_keys()
     kept = folder.read("demo.json")

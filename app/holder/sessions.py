@@ -9,6 +9,7 @@ from app.config import settings
 from app.errors import LinkNotAccepted
 from app.holder.rules import is_secret
 from app.ids import LinkId
+from app.issuance.rules import PAGE_SESSION
 from app.secrecy import random_secret
 
 
@@ -18,7 +19,7 @@ class SessionOver(LinkNotAccepted):
 
 COOKIE = "scrip_card"
 COOKIE_PATH = "/claim"
-LIFETIME_S = 15 * 60
+LIFETIME_S = int(PAGE_SESSION.total_seconds())
 
 
 def sign_session(link_id: LinkId) -> str:

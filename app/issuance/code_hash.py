@@ -1,4 +1,4 @@
-"""The only stored form of a code: Argon2id(HMAC-SHA-256(pepper, code), salt), pepper and salt by epoch."""
+"""The only stored form of a code: Argon2id(HMAC-SHA-256(pepper, code), salt); pepper, salt and cost by epoch."""
 
 import hashlib
 import hmac
@@ -10,11 +10,10 @@ from pathlib import Path
 
 from argon2.low_level import Type, hash_secret_raw
 
-from app.config import Argon2Cost, read_key_lines, settings
+from app.config import PEPPER_EPOCH, read_key_lines, settings
 from app.errors import Busy
 
 HASH_BYTES = 32
-PEPPER_BYTES = 32
 
 
 def newest_epoch() -> int:
@@ -25,7 +24,18 @@ def newest_epoch() -> int:
 def hash_code(code: str, epoch: int | None = None) -> bytes:
     """The hash to store for a fresh code. One Argon2id; call it outside transactions and inside `hashing`."""
     epochs = _epochs()
-    return _hash(code, epochs[max(epochs) if epoch is None else epoch], settings().argon2)
+    pepper, salt, memory_kib, time_cost, parallelism = PEPPER_EPOCH.unpack(
+        epochs[max(epochs) if epoch is None else epoch]
+    )
+    return hash_secret_raw(
+        hmac.digest(pepper, code.encode(), hashlib.sha256),
+        salt,
+        time_cost=time_cost,
+        memory_cost=memory_kib,
+        parallelism=parallelism,
+        hash_len=HASH_BYTES,
+        type=Type.ID,
+    )
 
 
 def hashes_to_look_up(code: str) -> list[bytes]:
@@ -59,19 +69,6 @@ class _Gate:
 @lru_cache(maxsize=1)
 def _gate(concurrency: int, queue: int) -> _Gate:
     return _Gate(concurrency, queue)
-
-
-def _hash(code: str, pepper_and_salt: bytes, cost: Argon2Cost) -> bytes:
-    pepper, salt = pepper_and_salt[:PEPPER_BYTES], pepper_and_salt[PEPPER_BYTES:]
-    return hash_secret_raw(
-        hmac.digest(pepper, code.encode(), hashlib.sha256),
-        salt,
-        time_cost=cost.time_cost,
-        memory_cost=cost.memory_kib,
-        parallelism=cost.parallelism,
-        hash_len=HASH_BYTES,
-        type=Type.ID,
-    )
 
 
 def _epochs() -> dict[int, bytes]:

@@ -22,6 +22,8 @@ SINGLE_USE, FRESH_CODE_EACH_OPEN = "single_use", "fresh_code_each_open"
 LATEST_DELIVERY, LATE_ASKED = timedelta(days=366), timedelta(days=1)
 #: The browser that opened a link may ask again this long, for its answer may have been lost.
 SAME_BROWSER_AGAIN = timedelta(minutes=10)
+#: The page that has shown a code can do more than its link for this long.
+PAGE_SESSION = timedelta(minutes=15)
 #: How many codes one card draws in a day by opening again or asking for a fresh one.
 CODES_A_DAY = 5
 DAY = timedelta(days=1)
@@ -110,6 +112,17 @@ def decide_opening(link: LinkSeen, now: datetime) -> Opening:
         raise CardHeld(link.bound_until)
     decide_fresh_code(link.codes_today)
     return Opening.AGAIN
+
+
+def decide_page_code(opened_at: datetime | None, codes_today: int, now: datetime) -> None:
+    """Whether the page that has shown a code may show a fresh one: for as long as its session can live, no longer.
+
+    A session that somebody forged for a link that nobody has opened just now is worth nothing. Raises LinkOpened,
+    TryLater.
+    """
+    if opened_at is None or now >= opened_at + PAGE_SESSION:
+        raise LinkOpened(opened_at=opened_at)
+    decide_fresh_code(codes_today)
 
 
 def decide_fresh_code(codes_today: int) -> None:

@@ -9,7 +9,7 @@ from app.config import read_key_lines, settings
 from app.db.transaction import transaction
 from app.errors import Busy
 from app.issuance.models import CardKey, Code
-from app.key_files import draw_key, write_key_lines
+from app.key_files import draw_epoch, write_key_lines
 from app.redemption.reissue import retire_code
 
 #: Longer than any statement of the service may take.
@@ -26,7 +26,7 @@ def start_epoch() -> int:
     if len(kept) > 1:
         raise ValueError("two pepper epochs are in use; wait until the older has drained, or give --retire")
     newest = max(read_key_lines(path)) + 1
-    write_key_lines(path, {**kept, newest: draw_key(path)})
+    write_key_lines(path, {**kept, newest: draw_epoch(settings().argon2)})
     return newest
 
 

@@ -79,7 +79,8 @@ def fresh_code(link_id: LinkId) -> Claimed:
     with transaction() as db:
         card_id, now = _lock_newest(db, link_id)
         key = _key_of_newest(db, link_id)
-        issuance_rules.decide_fresh_code(codes_today(db, card_id, now))
+        opened_at = db.scalar(select(ClaimLink.opened_at).where(ClaimLink.id == link_id))
+        issuance_rules.decide_page_code(opened_at, codes_today(db, card_id, now), now)
         together(db, _kill(key, now))
         return show_fresh_code(db, fresh, card_id, link_id, now, how="fresh")
 

@@ -1,9 +1,11 @@
 """One card, one key: every way to the next key kills the one before."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from app import config
 from app.config import settings
 from app.errors import Busy, CardClosed, CodeNotAccepted, LinkNotAccepted, LinkOpened, LinkSuperseded, TryLater
 from app.ids import LinkId
@@ -182,3 +184,20 @@ def test_a_code_of_an_epoch_that_ended_while_it_was_drawn_is_never_shown(
         world.claim(card.claim_link)
     monkeypatch.undo()
     assert world.exchange(world.claim(card.claim_link).code).opened
+
+
+def test_no_session_draws_a_code_for_a_link_that_nobody_opened(world: World) -> None:
+    link_id, _ = link_of(world.issue().claim_link)
+    with pytest.raises(LinkOpened):
+        fresh_code(link_id)
+
+
+def test_a_changed_cost_counts_for_the_next_epoch_and_leaves_older_codes_good(own_database: config.Settings) -> None:
+    world = make_world()
+    old = world.code()
+    config.use(replace(own_database, argon2=config.Argon2Cost(memory_kib=128, time_cost=2)))
+    assert world.exchange(old.code).opened
+    start_epoch()
+    assert world.exchange(world.code().code).opened
+    assert world.exchange(old.code).payment.state == "held"
+    retire_old_epochs()

@@ -161,3 +161,20 @@ def test_value_that_comes_back_lives_long_enough() -> None:
 def test_a_link_ends_with_its_card_at_the_latest() -> None:
     assert rules.link_expiry(NOW + MINUTE, valid_days=90, now=NOW) == NOW + MINUTE
     assert rules.link_expiry(NOW + timedelta(days=99), valid_days=90, now=NOW) == NOW + timedelta(days=90)
+
+
+@pytest.mark.parametrize(
+    ("opened_at", "codes_today", "refusal"),
+    [
+        (None, 5, LinkOpened),
+        (NOW - rules.PAGE_SESSION, 5, LinkOpened),
+        (NOW - rules.PAGE_SESSION + A_MOMENT, 5, TryLater),
+    ],
+)
+def test_each_refusal_of_a_fresh_code(opened_at: datetime | None, codes_today: int, refusal: type[Refusal]) -> None:
+    with pytest.raises(refusal):
+        rules.decide_page_code(opened_at, codes_today, NOW)
+
+
+def test_a_fresh_code_soon_after_the_opening() -> None:
+    rules.decide_page_code(NOW - rules.PAGE_SESSION + A_MOMENT, 4, NOW)

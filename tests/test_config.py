@@ -1,0 +1,111 @@
+"""The service refuses to start with what is missing or unsafe, and says what to do."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.config import Argon2Cost, Settings, UnsafeSettings, read_keys
+from app.key_files import draw_epoch, make_key_files, write_key_lines
+from tests.service import ROOT
+
+
+@pytest.fixture
+def safe(tmp_path: Path) -> dict[str, str]:
+    """An environment that the service starts with."""
+    make_key_files(tmp_path / "keys", Argon2Cost())
+    return {
+        "DATABASE_URL": "postgresql+psycopg://scrip_service:pw@db.example/scrip",
+        "PUBLIC_URL": "https://cards.example",
+        "KEYS_DIR": str(tmp_path / "keys"),
+        "SMTP_HOST": "mail.example",
+        "MAIL_FROM": "cards@cards.example",
+    }
+
+
+def test_a_safe_environment_is_taken_with_its_defaults(safe: dict[str, str]) -> None:
+    settings = Settings.from_env(safe)
+    assert (settings.public_url, settings.loopback) == ("https://cards.example", False)
+    assert (settings.smtp.security, settings.smtp.port) == ("starttls", 587)
+    assert (settings.argon2.memory_kib, settings.argon2.time_cost) == (19_456, 2)
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "PUBLIC_URL", "KEYS_DIR", "SMTP_HOST", "MAIL_FROM"])
+def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
+    for value in ("", " "):
+        with pytest.raises(UnsafeSettings, match=name):
+            Settings.from_env(safe | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"PUBLIC_URL": "http://cards.example"}, "must be https"),
+        ({"PUBLIC_URL": "https://cards.example/shop"}, "must be an origin"),
+        ({"PUBLIC_URL": "cards.example"}, "must be an origin"),
+        ({"SMTP_TLS": "none"}, "for loopback only"),
+        ({"SMTP_TLS": "ssl"}, "must be one of"),
+        ({"SMTP_PORT": "587a"}, "SMTP_PORT must be a whole number"),
+        ({"SMTP_PASSWORD_FILE": "/nowhere"}, "SMTP_PASSWORD_FILE cannot be read"),
+        ({"ARGON2_MEMORY_KIB": "19455"}, "ARGON2_MEMORY_KIB"),
+        ({"ARGON2_TIME_COST": "1"}, "ARGON2_TIME_COST"),
+        ({"LOG_LEVEL": "TRACE"}, "LOG_LEVEL"),
+        ({"LINK_VALID_DAYS": "0"}, "LINK_VALID_DAYS"),
+        ({"KEYS_DIR": "/nowhere"}, "scrip keys init"),
+    ],
+)
+def test_what_is_unsafe_is_refused_with_advice(safe: dict[str, str], changed: dict[str, str], said: str) -> None:
+    with pytest.raises(UnsafeSettings, match=said):
+        Settings.from_env(safe | changed)
+
+
+def test_a_key_file_that_others_can_read_is_refused(safe: dict[str, str]) -> None:
+    (Path(safe["KEYS_DIR"]) / "sealing.keys").chmod(0o440)
+    with pytest.raises(UnsafeSettings, match="chmod 400"):
+        Settings.from_env(safe)
+
+
+@pytest.mark.parametrize("content", ["", "1", "1:short", "x:" + "A" * 43, "256:" + "A" * 43, "1:" + "ä" * 43])
+def test_a_malformed_key_file_is_refused(safe: dict[str, str], content: str) -> None:
+    path = Path(safe["KEYS_DIR"]) / "sealing.keys"
+    path.chmod(0o600)
+    path.write_text(content)
+    with pytest.raises(UnsafeSettings, match="sealing"):
+        Settings.from_env(safe)
+
+
+def test_a_pepper_epoch_that_hashes_too_cheaply_is_refused(safe: dict[str, str]) -> None:
+    path = Path(safe["KEYS_DIR"]) / "pepper.keys"
+    write_key_lines(path, {1: draw_epoch(Argon2Cost(memory_kib=8_192))})
+    with pytest.raises(UnsafeSettings, match="epoch 1 hashes with less"):
+        Settings.from_env(safe)
+
+
+def test_making_key_files_again_changes_none(tmp_path: Path) -> None:
+    assert len(make_key_files(tmp_path / "keys", Argon2Cost())) == 5
+    before = {path.name: path.read_bytes() for path in (tmp_path / "keys").iterdir()}
+    assert make_key_files(tmp_path / "keys", Argon2Cost()) == []
+    assert {path.name: path.read_bytes() for path in (tmp_path / "keys").iterdir()} == before
+    assert all(path.stat().st_mode & 0o777 == 0o400 for path in (tmp_path / "keys").iterdir())
+    assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_that_prints_settings_prints_a_secret(safe: dict[str, str]) -> None:
+    settings = Settings.from_env(safe)
+    shown = repr(settings) + repr(read_keys(Path(safe["KEYS_DIR"])))
+    assert "pw@" not in shown
+    assert "KeyRing(versions [1])" in shown
+
+
+def test_the_server_and_the_commands_say_it_in_one_line(safe: dict[str, str]) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **safe, "PUBLIC_URL": "http://cards.example"}
+    for command in (["-c", "import wsgi"], ["-m", "app.cli", "issuer", "list"]):
+        ended = subprocess.run(
+            [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 1
+        assert ended.stderr == ("scrip: PUBLIC_URL must be https: codes and access tokens would travel in clear\n"), (
+            ended.stderr
+        )
