@@ -38,8 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="./run demo",
         description="Starts PostgreSQL, the service, its worker, and an outbox for letters on this machine, "
         "with an issuer, two stores and a card to try.",
-        epilog="Ctrl-C or SIGTERM ends all of it. A process of the demo that dies is started again, and that is said on "
-        "standard error; when it happens more than five times in a minute, the demo ends with status 1.",
+        epilog="Ctrl-C or SIGTERM ends all of it. A process of the demo that dies is started again, which is said "
+        "on standard error; when it happens more than five times in a minute, the demo ends with status 1.",
     )
     parser.add_argument(
         "--port", type=_port, default=DEFAULT_PORT, help="of the API; 0: any free one (default %(default)s)"
