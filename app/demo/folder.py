@@ -45,7 +45,7 @@ class DataFolder:
         self._refuse_foreign()
         account = install().account
         if account is not None:
-            refuse_unreachable(next(folder for folder in (self.path, *self.path.parents) if folder.exists()), account)
+            refuse_unreachable(next(folder for folder in self.path.parents if folder.exists()), account)
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o711 if account else 0o700)  # PostgreSQL's account passes through, and reads nothing

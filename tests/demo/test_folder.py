@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.db.embedded_install import EmbeddedError, install
+from app.db.embedded_install import EmbeddedError, can_traverse, install
 from app.demo import folder as folder_module
 from app.demo.folder import DataFolder, DemoError
 
@@ -33,6 +33,15 @@ def test_a_new_folder_is_marked_and_closed_to_others(place: Path) -> None:
     assert "--fresh" in (place / ".scrip-demo").read_text()
     assert stat.S_IMODE(place.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
     assert stat.S_IMODE(DataFolder(place).private("keys").stat().st_mode) == 0o700
+
+
+def test_an_empty_folder_that_only_its_owner_may_enter_is_taken(place: Path) -> None:
+    place.mkdir(mode=0o700)
+    folder = DataFolder(place)
+    folder.open()
+    folder.close()
+    account = install().account
+    assert account is None or can_traverse(place, account)
 
 
 def test_a_folder_with_other_files_is_refused_and_left_as_it_was(place: Path) -> None:
