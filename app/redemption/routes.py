@@ -136,7 +136,14 @@ def post_refund(body: dict[str, Any], payment_id: PaymentId) -> Response:
     return answer_once(refund, _refund.dump(refund), 201)
 
 
-@blueprint.operation("POST", "/cards/<id(card):card_id>/reissue", requires("issue"), body=ReissueIn, answer=IssuedOut)
+@blueprint.operation(
+    "POST",
+    "/cards/<id(card):card_id>/reissue",
+    requires("issue"),
+    body=ReissueIn,
+    answer=IssuedOut,
+    tag="Issuer API",
+)
 def post_card_reissue(body: dict[str, Any], card_id: CardId) -> Response:
     """Reissue a card
 

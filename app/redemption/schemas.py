@@ -25,7 +25,7 @@ class ExchangeIn(Strict):
         required=True,
         validate=validate.Length(1, 100),
         load_only=True,
-        metadata={"description": "As the shopper typed it", "format": "password"},
+        metadata={"description": "As the shopper typed it", "format": "password", "example": "7KQ4-ZX9M-2FHN-C0NY"},
     )
     order_reference = Text(longest=200, required=True)
     shopper = fields.Nested(ShopperIn, load_default=None)

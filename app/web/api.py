@@ -44,7 +44,10 @@ class Api(SmorestApi):  # type: ignore[misc]
     def _register_responses(self) -> None:
         """The one error of every operation. The base class would make it plain JSON."""
         content = {MEDIA_TYPE: {"schema": self.ERROR_SCHEMA}}
-        for name, meaning in (("DEFAULT_ERROR", "A problem (RFC 9457)"), ("UNPROCESSABLE_ENTITY", "A field is wrong")):
+        for name, meaning in (
+            ("DEFAULT_ERROR", "A problem (RFC 9457)"),
+            ("UNPROCESSABLE_ENTITY", "The request is refused"),
+        ):
             self.spec.components.response(name, {"description": meaning, "content": content}, lazy=True)
 
 
@@ -64,10 +67,12 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
         body: type[Schema] | None = None,
         query: type[Schema] | None = None,
         also: Mapping[int, str] | None = None,
+        tag: str | None = None,
     ) -> Callable[[View], View]:
         """One operation: its guard comes first, then its shape; the OpenAPI document says all of it.
 
-        `also`: other good statuses with the same answer, and what they mean.
+        `also`: other good statuses with the same answer, and what they mean. `tag`: the part of the API that the
+        operation is shown in, where that is not its blueprint's.
         """
 
         def decorate(view: View) -> View:
@@ -82,7 +87,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
             keyed = KEYED if method == "POST" else {}
             secured = [{"oauth": [scope]} for scope in made.required_scopes]
             made = self.doc(operationId=view.__name__, security=secured, **keyed)(made)
-            return cast(View, self.route(rule, methods=[method])(made))
+            return cast(View, self.route(rule, methods=[method], tags=[tag] if tag else None)(made))
 
         return decorate
 

@@ -162,6 +162,12 @@ def resolved(spec: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
+def test_each_operation_stands_in_the_part_of_whoever_may_call_it(spec: dict[str, Any]) -> None:
+    for operation in operations(spec).values():
+        is_issuers = operation["security"] == [{"oauth": ["issue"]}]
+        assert operation["tags"] == ["Issuer API" if is_issuers else "Store API"], operation["summary"]
+
+
 def test_identifiers_in_paths_are_documented_by_their_pattern(spec: dict[str, Any]) -> None:
     seen = 0
     for path, item in spec["paths"].items():
