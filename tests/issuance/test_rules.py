@@ -38,6 +38,7 @@ def issue(amount: Money, *, by_email: bool = True, not_before: datetime | None =
         (lambda: issue(gbp(50_001)), AmountOutsideProgramme),
         (lambda: issue(gbp(1_000), by_email=False, not_before=NOW), InvalidRequest),
         (lambda: issue(gbp(1_000), not_before=NOW + rules.LATEST_DELIVERY + A_MOMENT), InvalidRequest),
+        (lambda: issue(gbp(1_000), not_before=NOW - rules.LATE_ASKED - A_MOMENT), InvalidRequest),
     ],
 )
 def test_each_refusal_to_issue(decide: Any, refusal: type[Refusal]) -> None:
@@ -48,6 +49,7 @@ def test_each_refusal_to_issue(decide: Any, refusal: type[Refusal]) -> None:
 def test_a_card_lives_its_days_from_its_delivery() -> None:
     year = timedelta(days=365)
     assert issue(gbp(1_000)) == issue(gbp(50_000), not_before=NOW - MINUTE) == NOW + year
+    assert issue(gbp(1_000), not_before=NOW - rules.LATE_ASKED) == NOW + year
     assert issue(gbp(1_000), by_email=False) == NOW + year
     assert issue(gbp(1_000), not_before=NOW + MINUTE) == NOW + MINUTE + year
 
