@@ -26,6 +26,7 @@ from app.mail.rules import LEASE, Outcome
 from app.mail.sending import send_due_letters
 from tests.mail.conftest import Filler, later, letter, post
 from tests.mail.post_office import PostOffice, opened
+from tests.service import real_keys
 from tests.world import World, make_world, rows
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ def worker_process(keys_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
         "PATH": os.environ["PATH"],
         "DATABASE_URL": now.database_url,
         "PUBLIC_URL": now.public_url,
-        "KEYS_DIR": str(keys_dir),
+        "KEYS_DIR": str(real_keys(keys_dir)),
         "SMTP_HOST": now.smtp.host,
         "SMTP_PORT": str(now.smtp.port),
         "SMTP_TLS": "none",
