@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import NullPool, create_engine, make_url
 
 from app import config
@@ -23,6 +24,16 @@ from tests.world import World, make_world
 
 #: Far below what `from_env` accepts: only this module can name it.
 CHEAP = config.Argon2Cost(memory_kib=64, time_cost=1)
+#: Nothing that calls home, and no sandbox, which containers do not have.
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 CHROMIUM = shutil.which("chromium")
 
 
@@ -122,3 +133,12 @@ def app(database: config.Settings) -> Flask:
 def client(app: Flask) -> FlaskClient:
     """A browser or machine without a network between."""
     return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One headless Chromium for all tests; each test has contexts of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Connection, NullPool, create_engine, text
+from sqlalchemy import CheckConstraint, Connection, NullPool, create_engine, make_url, text
 
+from app.config import Settings
 from app.db.base import Base
 
 #: What Alembic keeps for itself, and what the database fills in by itself.
@@ -15,9 +16,10 @@ NOT_OURS = {"schema_version"}
 
 
 @pytest.fixture
-def admin(urls: dict[str, str]) -> Iterator[Connection]:
-    """The migrated database; whatever a test does to it is undone."""
-    engine = create_engine(urls["admin"], poolclass=NullPool)
+def admin(own_database: Settings, urls: dict[str, str]) -> Iterator[Connection]:
+    """A migrated database as the superuser sees it; whatever a test does to it is undone."""
+    name = make_url(own_database.database_url).database
+    engine = create_engine(make_url(urls["admin"]).set(database=name), poolclass=NullPool)
     with engine.connect() as db:
         yield db
         db.rollback()

@@ -7,23 +7,13 @@ from typing import Any
 
 import pytest
 from flask import Flask, request
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app import config
 from app.factory import create_app
 from tests.world import World
 
-#: Nothing that calls home, and no sandbox, which containers do not have.
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 SMALL_PHONE: Any = {"width": 320, "height": 568}
 PHONE: Any = {"width": 390, "height": 844}
 DESKTOP: Any = {"width": 1280, "height": 800}
@@ -70,15 +60,6 @@ def served(database: config.Settings) -> Iterator[Served]:
 def link(served: Served, world: World) -> str:
     """A fresh claim link for 50.00 GBP."""
     return served.claim_url(world.issue().claim_link)
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
-    """One headless Chromium for all tests; each test has contexts of its own."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
-from playwright.sync_api import ConsoleMessage, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app import config
@@ -23,8 +23,6 @@ from tests.web.fresh import FRESH
 #: For people to look at.
 PICTURES = Path(__file__).parents[2] / "artefacts"
 METHODS = {"get", "post", "put", "patch", "delete"}
-CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-                  "--disable-background-networking", "--disable-component-update"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +261,7 @@ def url(database: config.Settings) -> Iterator[str]:
 
 @pytest.mark.browser
 def test_the_page_shows_every_operation_without_a_word_to_any_other_host(
-    url: str, chromium: str, spec: dict[str, Any]
+    url: str, browser: Browser, spec: dict[str, Any]
 ) -> None:
     said: list[str] = []
     asked: list[str] = []
@@ -276,22 +274,20 @@ def test_the_page_shows_every_operation_without_a_word_to_any_other_host(
         if not request.url.startswith(("data:", "blob:")):
             asked.append(request.url)
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.on("console", hear)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", see)
-        page.goto(f"{url}/docs")
-        exchange = page.get_by_role("heading", name="Exchange a code for a payment")
-        exchange.wait_for()
-        shown = page.inner_text("body")
-        picture = page.screenshot(path=PICTURES / "docs.png")
-        exchange.scroll_into_view_if_needed()
-        page.mouse.wheel(0, 700)
-        page.wait_for_timeout(300)
-        page.screenshot(path=PICTURES / "docs-exchange.png")
-        browser.close()
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.on("console", hear)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", see)
+    page.goto(f"{url}/docs")
+    exchange = page.get_by_role("heading", name="Exchange a code for a payment")
+    exchange.wait_for()
+    shown = page.inner_text("body")
+    picture = page.screenshot(path=PICTURES / "docs.png")
+    exchange.scroll_into_view_if_needed()
+    page.mouse.wheel(0, 700)
+    page.wait_for_timeout(300)
+    page.screenshot(path=PICTURES / "docs-exchange.png")
+    page.close()
     assert said == []
     assert {urlsplit(one).netloc for one in asked} == {urlsplit(url).netloc}
     for operation in operations(spec).values():
