@@ -95,6 +95,15 @@ def audit() -> None:
     sys.exit(1 if wrong else 0)
 
 
+@scrip.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def demo(arguments: tuple[str, ...]) -> None:
+    """Start everything on this machine, with a card to try."""
+    from app.demo.command import main as run_demo
+
+    sys.exit(run_demo(arguments))
+
+
 @scrip.group()
 def issuer() -> None:
     """Who funds cards."""
