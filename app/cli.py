@@ -77,13 +77,13 @@ def worker() -> None:
 @scrip.command()
 def audit() -> None:
     """Recompute the books and every card's key from the transfers; exit 1 on any difference."""
-    from sqlalchemy import create_engine
+    from sqlalchemy import NullPool, create_engine
 
     from app.ledger.audit import NAMED, audit
 
     url = os.environ.get("DATABASE_READER_URL") or _env("DATABASE_URL")
     wrong = 0
-    with create_engine(url, isolation_level="REPEATABLE READ").begin() as db:
+    with create_engine(url, isolation_level="REPEATABLE READ", poolclass=NullPool).begin() as db:
         for check, count, findings in audit(db):
             click.echo(f"{'ok  ' if not count else 'FAIL'} {check.name}")
             for finding in findings:

@@ -1,0 +1,127 @@
+"""What operators run: from an empty server to a client that can sign in, and the rotations after it."""
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import NullPool, create_engine, make_url
+
+from app import config
+from app.cli import scrip
+from app.db.embedded import EmbeddedPostgres
+from app.db.engine import engine
+from app.db.migrate import is_current
+from app.oauth.clients import authenticate_client
+from app.oauth.keys import ensure_keys, forget_keys, jwks
+from app.web import logs
+from tests.service import real_keys
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def environment(
+    database: config.Settings, server: EmbeddedPostgres, urls: dict[str, str], keys_dir: Path
+) -> Iterator[dict[str, str]]:
+    """An operator's environment for a database that does not exist yet."""
+    name = f"scrip_{secrets.token_hex(4)}"
+    of_role = {role: str(make_url(url).set(database=name).render_as_string(False)) for role, url in urls.items()}
+    yield {
+        "DATABASE_ADMIN_URL": server.admin_url,
+        "DATABASE_MIGRATE_URL": of_role["migrator"],
+        "DATABASE_READER_URL": of_role["reader"],
+        "DATABASE_URL": of_role["service"],
+        "KEYS_DIR": str(real_keys(keys_dir)),
+        "PUBLIC_URL": "https://cards.example",
+        "SMTP_HOST": "mail.example",
+        "MAIL_FROM": "cards@cards.example",
+    }
+    engine().dispose()
+    config.use(database)
+    logs.configure(database.log_level)  # the commands' standard error is closed by now
+    forget_keys()
+    admin = create_engine(server.admin_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with admin.connect() as db:
+        db.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    """Runs a command in this process, on the real database."""
+
+    def invoke(*arguments: str, status: int = 0) -> Result:
+        result = CliRunner().invoke(scrip, arguments, env=environment)
+        assert result.exit_code == status, (result.output, result.exception)
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def migrated(run: Run) -> None:
+    run("migrate", "--bootstrap")
+    forget_keys()
+
+
+def test_an_empty_server_is_made_ready_and_again_is_no_harm(run: Run, environment: dict[str, str]) -> None:
+    for _ in range(2):
+        assert "up to date" in run("migrate", "--bootstrap").output
+    assert is_current(environment["DATABASE_URL"])
+    assert "The books balance." in run("audit").output
+
+
+@pytest.mark.usefixtures("migrated")
+def test_parties_are_added_and_listed(run: Run) -> None:
+    issuer_id = run("issuer", "add", "Acme", "--mode", "live").output.strip()
+    store_id = run("store", "add", "Bookshop", "--mode", "test").output.strip()
+    assert run("issuer", "list").output == f"{issuer_id}  live  Acme\n"
+    assert run("store", "list").output == f"{store_id}  test  Bookshop\n"
+
+
+@pytest.mark.usefixtures("migrated")
+def test_a_client_is_added_rotated_and_disabled(run: Run) -> None:
+    store_id = run("store", "add", "Bookshop", "--mode", "test").output.strip()
+    added = run("client", "add", "Plugin", "--store", store_id, "--mode", "test").output
+    client_id, secret = re.findall(r"^client_\w+ +(\S+)$", added, re.MULTILINE)
+    assert authenticate_client(client_id, secret) is not None
+    listed = run("client", "list").output
+    assert client_id in listed
+    assert secret not in listed
+    another = run("client", "rotate", client_id).output.split()[-1]
+    assert authenticate_client(client_id, another) is not None
+    assert authenticate_client(client_id, secret) is not None, "the one before lives until the next rotation"
+    run("client", "disable", client_id)
+    assert authenticate_client(client_id, another) is None
+
+
+@pytest.mark.usefixtures("migrated")
+def test_signing_keys_rotate_and_stay_published(run: Run) -> None:
+    run("issuer", "list")
+    ensure_keys()
+    before = {str(key["kid"]) for key in jwks()["keys"]}
+    assert run("keys", "rotate-signing").output.count("\n") == 2
+    forget_keys()
+    assert before < {str(key["kid"]) for key in jwks()["keys"]}
+
+
+@pytest.mark.usefixtures("migrated")
+def test_a_pepper_epoch_begins_and_an_old_one_is_retired(run: Run, environment: dict[str, str]) -> None:
+    assert "begins" in run("keys", "rotate-pepper").output
+    assert "0 codes retired" in run("keys", "rotate-pepper", "--retire").output
+    lines = (Path(environment["KEYS_DIR"]) / "pepper.keys").read_text().split()
+    assert len(lines) == 1
+
+
+def test_key_files_are_made_once(run: Run, environment: dict[str, str], tmp_path: Path) -> None:
+    environment["KEYS_DIR"] = str(tmp_path / "keys")
+    assert run("keys", "init").output.count("made ") == 5
+    assert run("keys", "init").output == ""
+
+
+def test_help_says_what_each_command_does(run: Run) -> None:
+    shown = run("--help").output
+    for name in ("audit", "client", "demo", "issuer", "keys", "migrate", "store", "worker"):
+        assert re.search(rf"^  {name} +\S", shown, re.MULTILINE), name
