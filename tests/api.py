@@ -34,7 +34,7 @@ class Machine:
     @property
     def access_token(self) -> str:
         """A fresh one, with all scopes of the client."""
-        return make_access_token(self.known, self.known.scopes)[0]
+        return make_access_token(self.known, self.known.scopes)
 
     @property
     def authorization(self) -> dict[str, str]:

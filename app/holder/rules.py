@@ -9,6 +9,7 @@ from app.issuance.rules import has_lapsed
 
 #: 256 bits in URL-safe base64: a claim key, and the nonce that a browser makes.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+_NONCE = re.compile(r"[A-Za-z0-9_-]{43,128}")
 
 
 class Standing(Enum):
@@ -73,8 +74,13 @@ def wait_in_words(wait_s: int) -> str:
 
 
 def is_secret(text: str) -> bool:
-    """Whether `text` has the shape of a claim key or a nonce."""
+    """Whether `text` has the shape of a claim key."""
     return _SECRET.fullmatch(text) is not None
+
+
+def is_nonce(text: str) -> bool:
+    """Whether `text` can be a nonce: base64, or hexadecimal, or longer."""
+    return _NONCE.fullmatch(text) is not None
 
 
 def _is_ahead(until: datetime | None, now: datetime) -> bool:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.errors import InvalidRequest, LinkNotAccepted
-from app.holder.rules import is_secret
+from app.holder.rules import is_nonce, is_secret
 from app.holder.state import HolderView
 from app.issuance.claim import Claimed
 from app.money import Money
@@ -30,9 +30,9 @@ def read_key(text: object) -> str:
 
 
 def read_nonce(text: object) -> str:
-    """The nonce of a browser. Raises InvalidRequest."""
-    if not isinstance(text, str) or not is_secret(text):
-        raise InvalidRequest("The nonce must be 43 URL-safe characters, 256 random bits.", pointer="/nonce")
+    """The nonce of a browser: 256 random bits, in whatever URL-safe spelling. Raises InvalidRequest."""
+    if not isinstance(text, str) or not is_nonce(text):
+        raise InvalidRequest("The nonce must be 256 random bits in 43 to 128 URL-safe characters.", pointer="/nonce")
     return text
 
 

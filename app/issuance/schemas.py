@@ -78,9 +78,9 @@ class ProgrammeIn(Strict):
     link_policy = fields.String(
         validate=validate.OneOf(["single_use", "fresh_code_each_open"]), load_default="single_use"
     )
-    hold_ttl_s = whole(60, LONGEST_HOLD_S, load_default=1_800)
-    confirmed_ttl_s = whole(60, LONGEST_HOLD_S, load_default=7 * DAY_S)
-    hold_max_s = whole(60, LONGEST_HOLD_S, load_default=30 * DAY_S)
+    hold_ttl_s = whole(1, LONGEST_HOLD_S, load_default=1_800)
+    confirmed_ttl_s = whole(1, LONGEST_HOLD_S, load_default=7 * DAY_S)
+    hold_max_s = whole(1, LONGEST_HOLD_S, load_default=30 * DAY_S)
     stores = StoresField(load_default=None, allow_none=False, metadata={**STORES, "default": "all"})
 
     @validates_schema

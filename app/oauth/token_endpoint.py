@@ -20,7 +20,7 @@ from app.errors import Busy
 from app.oauth.access_token import make_access_token
 from app.oauth.client_authentication import METHOD, identify_client
 from app.oauth.clients import Client
-from app.oauth.scopes import granted_scopes
+from app.oauth.scopes import granted_scopes, ttl_s
 
 PATH = "/oauth/token"
 GRANT_TYPE = "client_credentials"
@@ -91,9 +91,9 @@ def _generate(*, client: _RequestingClient, scope: str | None, **_unused: object
     scopes = granted_scopes(scope, held=client.client.scopes)
     if scopes is None:
         raise InvalidScopeError("The client does not hold all of the scopes that it asks for.")
-    access_token, lifetime_s = make_access_token(client.client, scopes)
+    lifetime_s = ttl_s(scopes, named=scope is not None)
     return {
-        "access_token": access_token,
+        "access_token": make_access_token(client.client, scopes, lifetime_s=lifetime_s),
         "token_type": "Bearer",
         "expires_in": lifetime_s,
         "scope": " ".join(scopes),

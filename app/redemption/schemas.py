@@ -30,7 +30,7 @@ class ExchangeIn(Strict):
     order_reference = Text(longest=200, required=True)
     shopper = fields.Nested(ShopperIn, load_default=None)
     amount = MoneyField(load_default=None)
-    hold_ttl_s = whole(60, LONGEST_HOLD_S, load_default=None)
+    hold_ttl_s = whole(1, LONGEST_HOLD_S, load_default=None)
 
 
 class ConfirmIn(Strict):
@@ -55,7 +55,7 @@ class VoidIn(Strict):
 class ExtendIn(Strict):
     """For how long from now."""
 
-    hold_ttl_s = whole(60, LONGEST_HOLD_S, required=True)
+    hold_ttl_s = whole(1, LONGEST_HOLD_S, required=True)
 
 
 class RefundIn(Strict):

@@ -32,16 +32,17 @@ def test_a_scope_that_is_not_held_refuses_the_whole_request(asked: str | None, g
     assert granted_scopes(asked, held=HELD) == granted
 
 
-def test_an_access_token_lives_as_short_as_its_most_dangerous_scope() -> None:
-    assert {scope: ttl_s([scope]) for scope in ALL_SCOPES} == {
+def test_an_access_token_lives_as_short_as_the_most_dangerous_scope_that_was_named() -> None:
+    assert {scope: ttl_s([scope], named=True) for scope in ALL_SCOPES} == {
         "issue": 300,
         "exchange": 300,
         "settle": 300,
         "refund": 120,
         "bill": 300,
     }
-    assert ttl_s(["exchange", "settle", "refund"]) == 120
-    assert ttl_s(["exchange", "settle"]) == 300
+    assert ttl_s(["exchange", "settle", "refund"], named=True) == 120
+    assert ttl_s(["exchange", "settle"], named=True) == 300
+    assert ttl_s(["exchange", "settle", "refund"], named=False) == 300
 
 
 def test_stores_and_issuers_have_no_scope_in_common() -> None:

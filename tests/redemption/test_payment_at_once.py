@@ -74,7 +74,7 @@ def check_all_verbs_at_once(world: World) -> None:
         lambda: extend_payment(payment.id, 3_600, reference=reference(store), **mine),
         lambda: refund_payment(payment.id, gbp(300), reference=reference(store), **mine),
     ]
-    split(at_once([verbs[n % len(verbs)] for n in range(48)]))
+    split(at_once([verbs[n % len(verbs)] for n in range(54)]))
     kept = amounts(payment.id)
     assert kept.settled_minor == kept.settlements
     assert kept.refunded_minor == kept.refunds <= kept.settled_minor

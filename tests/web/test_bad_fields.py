@@ -162,7 +162,7 @@ SPOILT_PROGRAMMES: list[tuple[dict[str, Any], str]] = [
     ({"card_min_minor": 50_001}, "/card_max_minor"),
     ({"card_max_minor": 10**12 + 1}, "/card_max_minor"),
     ({"valid_days": 36_501}, "/valid_days"),
-    ({"hold_ttl_s": 59}, "/hold_ttl_s"),
+    ({"hold_ttl_s": 0}, "/hold_ttl_s"),
     ({"hold_ttl_s": 2_592_001}, "/hold_ttl_s"),
     ({"confirmed_ttl_s": 2_592_001}, "/confirmed_ttl_s"),
     ({"hold_max_s": 367 * 86_400}, "/hold_max_s"),
