@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, literal_column, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, func, literal_column, select, tuple_, update
 from sqlalchemy.dialects.postgresql import BYTEA, JSONB, insert
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.sql.dml import Insert, Update
+from sqlalchemy.sql.dml import ReturningInsert, Update
 
 from app import clock, secrecy
 from app.db.base import At, Base, Id, Words
@@ -50,27 +50,38 @@ class Reference:
     target_id: str
     content_hmacs: tuple[bytes, ...]
 
+    @property
+    def claim(self) -> dict[str, object]:
+        """The parameters of CLAIM_REQUEST, also where it is part of a larger statement."""
+        return {
+            "claim_party_id": self.party_id,
+            "claim_key": self.key,
+            "claim_operation": self.operation,
+            "claim_target_id": self.target_id,
+            "claim_content_hmac": self.content_hmacs[0],
+        }
 
-def claim_request(reference: Reference) -> Insert:
-    """The first write of a verb. A twin waits here for the other; RETURNING gives a row to the first one only."""
-    return (
-        insert(RequestRow)
-        .values(
-            party_id=reference.party_id,
-            reference=reference.key,
-            operation=reference.operation,
-            target_id=reference.target_id,
-            content_hmac=reference.content_hmacs[0],
-            created_at=literal_column("clock_timestamp()"),
-        )
-        .on_conflict_do_nothing()
-        .returning(literal_column("1").label("claimed"))
+
+#: The first write of a verb. A twin waits here for the other; RETURNING gives a row to the first one only. Its
+#: parameters are a reference's `claim`.
+CLAIM_REQUEST: ReturningInsert[str] = (
+    insert(RequestRow)
+    .values(
+        party_id=bindparam("claim_party_id"),
+        reference=bindparam("claim_key"),
+        operation=bindparam("claim_operation"),
+        target_id=bindparam("claim_target_id"),
+        content_hmac=bindparam("claim_content_hmac"),
+        created_at=func.clock_timestamp(),
     )
+    .on_conflict_do_nothing()
+    .returning(literal_column("1").label("claimed"))
+)
 
 
 def done_before(db: Connection, reference: Reference, kind: type[T]) -> T | None:
     """Claims the request in a statement of its own, for verbs that are not hot; else as `answer_again`."""
-    return answer_again(db, reference, kind, claimed=db.execute(claim_request(reference)).first() is not None)
+    return answer_again(db, reference, kind, claimed=db.execute(CLAIM_REQUEST, reference.claim).first() is not None)
 
 
 def keep_answer(reference: Reference, answer: object) -> Update:

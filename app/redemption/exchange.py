@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, func, insert, literal_column, or_, select
+from sqlalchemy import Connection, bindparam, exists, func, insert, literal_column, or_, select
 
 from app import clock
 from app.db.base import AnyRow, AnySelect
-from app.db.request import Reference, answer_again, claim_request, find_answer, keep_answer
+from app.db.request import CLAIM_REQUEST, Reference, answer_again, find_answer, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import CodeMistyped, CodeNotAccepted
 from app.events.event import event_of
-from app.ids import CodeId, PaymentId, StoreId, new_id
+from app.ids import CodeId, PaymentId, new_id
 from app.issuance import one_key
 from app.issuance.code import read_code
 from app.issuance.code_hash import hashes_to_look_up
@@ -64,7 +64,8 @@ def _exchange(
     code_id: CodeId, asker: rules.Asker, reference: Reference, amount: Money | None, hold_ttl_s: int | None
 ) -> Exchanged:
     with transaction() as db:
-        row = db.execute(_locking(code_id, asker.store_id, reference)).one()
+        wanted = {"wanted_code": code_id, "asking_store": asker.store_id}
+        row = db.execute(_CLAIM_AND_LOCK, wanted | reference.claim).one()
         if again := answer_again(db, reference, Exchanged, claimed=row.claimed > 0):
             return again
         now = clock.read(row.stamp)
@@ -171,10 +172,12 @@ def _seen(row: AnyRow) -> rules.CodeSeen:
     )
 
 
-def _locking(code_id: CodeId, store_id: StoreId, reference: Reference) -> AnySelect:
+def _locking() -> AnySelect:
     """Claims the request, then locks card, key and code; time and balance are read after any wait (see holds.py)."""
-    claimed = select(func.count().label("claimed")).select_from(claim_request(reference).cte("new")).subquery("claim")
-    is_listed = exists().where(ProgrammeStore.programme_id == Programme.id, ProgrammeStore.store_id == store_id)
+    claimed = select(func.count().label("claimed")).select_from(CLAIM_REQUEST.cte("new")).subquery("claim")
+    is_listed = exists().where(
+        ProgrammeStore.programme_id == Programme.id, ProgrammeStore.store_id == bindparam("asking_store")
+    )
     inner = (
         select(
             claimed.c.claimed,
@@ -200,9 +203,12 @@ def _locking(code_id: CodeId, store_id: StoreId, reference: Reference) -> AnySel
         .join(Card, Card.id == Code.card_id)
         .join(CardKey, CardKey.card_id == Card.id)
         .join(Programme, Programme.id == Card.programme_id)
-        .where(Code.id == code_id)
+        .where(Code.id == bindparam("wanted_code"))
         .with_for_update(of=[Card, CardKey, Code])
         .subquery("locked")
     )
     stamp, balance = func.clock_timestamp().label("stamp"), func.balance_of(inner.c.account_id).label("balance_minor")
     return select(inner, stamp, balance)
+
+
+_CLAIM_AND_LOCK = _locking()

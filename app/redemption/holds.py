@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, literal_column, select, update
+from sqlalchemy import Connection, bindparam, func, literal_column, select, update
 from sqlalchemy.sql.dml import Update
 
 from app import clock
 from app.db.base import AnyRow, AnySelect
-from app.db.request import Reference, claim_request
+from app.db.request import CLAIM_REQUEST, Reference
 from app.db.together import Write, together
 from app.errors import NotFound
 from app.events.event import event_of
@@ -44,17 +44,11 @@ def lock_payment(db: Connection, payment_id: PaymentId, *, store_id: StoreId, re
 
     Where the payment is not open, whatever is due on its card is ended first. Raises NotFound for anybody else's.
     """
-    claim = select(func.count().label("claimed")).select_from(claim_request(reference).cte("claimed"))
-    locked = _read_locked(db, _locking(payment_id, store_id, claim))
+    locked = _read_locked(db, _CLAIM_AND_LOCK, payment_id, store_id, **reference.claim)
     is_open = rules.is_open(locked.payment, locked.now)
     if locked.is_first and not is_open and close_due(db, locked.row.card_id, locked.now):
-        return lock_again(db, payment_id, store_id=store_id)
+        return _read_locked(db, _LOCK, payment_id, store_id)
     return locked
-
-
-def lock_again(db: Connection, payment_id: PaymentId, *, store_id: StoreId) -> Locked:
-    """The payment as it stands after this transaction wrote to it. Raises NotFound."""
-    return _read_locked(db, _locking(payment_id, store_id, _ALREADY))
 
 
 def close_due(db: Connection, card_id: CardId, now: datetime) -> bool:
@@ -96,8 +90,8 @@ def keep_for(
     return one_key.keep_card(card_id, until) if until != expires_at else None
 
 
-def _read_locked(db: Connection, query: AnySelect) -> Locked:
-    row = db.execute(query).first()
+def _read_locked(db: Connection, query: AnySelect, payment_id: PaymentId, store_id: StoreId, **claim: object) -> Locked:
+    row = db.execute(query, {"wanted_payment": payment_id, "wanted_store": store_id, **claim}).first()
     if row is None:
         raise NotFound("There is no such payment.")
     payment = rules.PaymentSeen(
@@ -119,11 +113,12 @@ def _read_locked(db: Connection, query: AnySelect) -> Locked:
     return Locked(row.claimed > 0, clock.read(row.stamp), row, payment, row.card_balance_minor)
 
 
-def _locking(payment_id: PaymentId, store_id: StoreId, claim: AnySelect) -> AnySelect:
-    """The row is locked inside; its time and balance are read outside, so that both are from after any wait.
+def _locking(claim: AnySelect) -> AnySelect:
+    """A statement made once, for building it costs more than running it.
 
-    The count over the claim is part of the locked row, so the claim comes before the locks: twins meet there and
-    nowhere else, and cannot deadlock.
+    The row is locked inside; its time and balance are read outside, so that both are from after any wait. The count
+    over the claim is part of the locked row, so the claim comes before the locks: twins meet there and nowhere else,
+    and cannot deadlock.
     """
     claimed = claim.subquery("claim")
     inner = (
@@ -153,7 +148,7 @@ def _locking(payment_id: PaymentId, store_id: StoreId, claim: AnySelect) -> AnyS
         .join(CardKey, CardKey.card_id == PaymentRow.card_id)
         .join(Programme, Programme.id == Card.programme_id)
         .join(Store, Store.id == PaymentRow.store_id)
-        .where(PaymentRow.id == payment_id, PaymentRow.store_id == store_id)
+        .where(PaymentRow.id == bindparam("wanted_payment"), PaymentRow.store_id == bindparam("wanted_store"))
         .with_for_update(of=[Card, CardKey, PaymentRow])
         .subquery("locked")
     )
@@ -164,7 +159,9 @@ def _locking(payment_id: PaymentId, store_id: StoreId, claim: AnySelect) -> AnyS
     )
 
 
-_ALREADY: AnySelect = select(literal_column("1").label("claimed"))
+_CLAIM = select(func.count().label("claimed")).select_from(CLAIM_REQUEST.cte("claimed"))
+_CLAIM_AND_LOCK = _locking(_CLAIM)
+_LOCK = _locking(select(literal_column("1").label("claimed")))
 
 _DUE = (
     select(

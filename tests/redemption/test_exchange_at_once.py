@@ -1,10 +1,10 @@
 """Two stores race one code."""
 
 import pytest
-from sqlalchemy import Select
 
 from app.errors import CodeNotAccepted
 from tests.at_once import at_once, split
+from tests.redemption.without_locks import take_out_locks
 from tests.world import World, rows
 
 
@@ -27,7 +27,7 @@ def test_fifty_exchanges_of_one_code_from_two_stores_make_one_payment(world: Wor
 
 
 def test_without_locks_the_race_is_noticed(own_database: object, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Select, "with_for_update", lambda self, **_: self)
+    take_out_locks(monkeypatch)
     with pytest.raises(AssertionError):
         for _ in range(5):
             check_one_exchange_wins(world)

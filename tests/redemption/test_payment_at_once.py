@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Select
 
 from app.db.transaction import transaction
 from app.errors import AmountOverHold, AmountOverSettled, Busy, CardHeld, CodeNotAccepted, PaymentClosed, Refusal
@@ -15,6 +14,7 @@ from app.redemption.refund import refund_payment
 from app.redemption.reissue import reissue_card
 from app.redemption.void import void_payment
 from tests.at_once import at_once, split
+from tests.redemption.without_locks import take_out_locks
 from tests.world import World, gbp, reference, rows
 
 Call = Callable[[], Any]
@@ -97,7 +97,7 @@ def test_sums_never_pass_the_hold_or_the_settled_amount(
 def test_without_locks_it_is_noticed(
     own_database: object, world: World, check: Callable[[World], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Select, "with_for_update", lambda self, **_: self)
+    take_out_locks(monkeypatch)
     with pytest.raises(AssertionError):
         for _ in range(5):
             check(world)
@@ -125,7 +125,7 @@ def test_the_issuers_reissue_and_an_exchange_race_and_one_wins(own_database: obj
 
 
 def test_without_locks_both_would_win(own_database: object, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Select, "with_for_update", lambda self, **_: self)
+    take_out_locks(monkeypatch)
     with pytest.raises(AssertionError):
         for _ in range(60):
             check_reissue_or_exchange_wins(world)
