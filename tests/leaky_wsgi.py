@@ -31,5 +31,5 @@ def provoke() -> None:
         with transaction() as db:
             db.execute(text("SELECT CAST(:secrets AS integer)"), {"secrets": secrets})
     if bug == "log":
-        logging.getLogger("some.library").debug("received %s", secrets)
-        logging.getLogger("some.library").warning("received", extra={"body": secrets})
+        logging.getLogger("some.package").debug("received %s", secrets)
+        logging.getLogger("some.package").warning("received", extra={"body": secrets})

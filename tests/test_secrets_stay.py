@@ -270,7 +270,7 @@ def test_no_log_line_and_no_cell_holds_a_secret_after_the_whole_path(
         assert found_in(content, walk.planted) == set(), name
     told = logs["gunicorn"].read_text()
     assert told.count('"bug"') > 50  # the planted bugs were run into, and noted
-    assert "some.library" in told
+    assert "some.package" in told
     assert "masked" in told
     assert all(line.startswith("{") for line in told.splitlines()), "a line that is no JSON went past the masking"
     by_design = {name: secret for name, secret in walk.planted.items() if not name.startswith("client secret")}

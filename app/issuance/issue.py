@@ -8,9 +8,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, insert, select
 
 from app import clock
-from app.db.base import AnyRow
 from app.db.request import Reference, done_before, keep_answer
-from app.db.together import together
+from app.db.together import Write, together
 from app.db.transaction import transaction
 from app.errors import NotFound
 from app.events.event import event_of
@@ -51,25 +50,22 @@ def issue_card(
     with transaction() as db:
         if again := done_before(db, reference, Card):
             return again
-        programme = _programme(db, programme_id, issuer_id)
-        now = clock.now(db)
-        terms = rules.Terms(
-            programme.currency, programme.card_min_minor, programme.card_max_minor, programme.valid_days
-        )
-        expires_at = rules.decide_issue(terms, amount, by_email=deliver == "email", not_before=not_before, now=now)
+        mode, terms = _programme(db, programme_id, issuer_id)
+        now, by_email = clock.now(db), deliver == "email"
+        expires_at = rules.decide_issue(terms, amount, by_email=by_email, not_before=not_before, now=now)
         card_id = CardId(new_id("card"))
         delivered_at = max(now, not_before or now)
         link = links.new_link(card_id, "issue", card_expires_at=expires_at, at=now, delivered_at=delivered_at)
-        account = account_id(CARD, card_id, amount.currency)
+        letter = letter_of("claim", card_id=card_id, link_id=link.id, facts={}, due_at=delivered_at)
         together(
             db,
-            opening_of(CARD, card_id, amount.currency, programme.mode),
+            opening_of(CARD, card_id, amount.currency, mode),
             insert(CardRow).values(
                 id=card_id,
                 programme_id=programme_id,
                 issuer_id=issuer_id,
-                account_id=account,
-                mode=programme.mode,
+                account_id=account_id(CARD, card_id, amount.currency),
+                mode=mode,
                 currency=amount.currency,
                 issued_minor=amount.amount_minor,
                 state="active",
@@ -83,28 +79,31 @@ def issue_card(
             ),
             links.link_insert(link),
             insert(CardKey).values(card_id=card_id, link_id=link.id),
-            transfer_of(
-                "issue",
-                amount,
-                debit_id=account_id(FUNDING, issuer_id, amount.currency),
-                credit_id=account,
-                mode=programme.mode,
-                card_id=card_id,
-                at=now,
-            ),
+            _funding(card_id, amount, issuer_id, mode, at=now),
             event_of("card_issued", at=now, card_id=card_id, facts={"amount_minor": amount.amount_minor}),
-            letter_of("claim", card_id=card_id, link_id=link.id, facts={}, due_at=delivered_at)
-            if deliver == "email"
-            else None,
+            letter if by_email else None,
         )
-        claim_link = links.draw_claim_key(db, link.id, now) if deliver == "link" else None
+        claim_link = None if by_email else links.draw_claim_key(db, link.id, now)
         card = describe_card(db, card_id, issuer_id=issuer_id)
         db.execute(keep_answer(reference, card))
         return replace(card, claim_link=claim_link)
 
 
-def _programme(db: Connection, programme_id: ProgrammeId, issuer_id: IssuerId) -> AnyRow:
-    columns = ("currency", "mode", "card_min_minor", "card_max_minor", "valid_days")
+def _funding(card_id: CardId, amount: Money, issuer_id: IssuerId, mode: str, *, at: datetime) -> Write:
+    return transfer_of(
+        "issue",
+        amount,
+        debit_id=account_id(FUNDING, issuer_id, amount.currency),
+        credit_id=account_id(CARD, card_id, amount.currency),
+        mode=mode,
+        card_id=card_id,
+        at=at,
+    )
+
+
+def _programme(db: Connection, programme_id: ProgrammeId, issuer_id: IssuerId) -> tuple[str, rules.Terms]:
+    """The programme's mode and what it says about issuing. Raises NotFound."""
+    columns = ("mode", "currency", "card_min_minor", "card_max_minor", "valid_days")
     row = db.execute(
         select(*(getattr(ProgrammeRow, name) for name in columns)).where(
             ProgrammeRow.id == programme_id, ProgrammeRow.issuer_id == issuer_id
@@ -112,4 +111,4 @@ def _programme(db: Connection, programme_id: ProgrammeId, issuer_id: IssuerId) -
     ).first()
     if row is None:
         raise NotFound("There is no such programme.")
-    return row
+    return row.mode, rules.Terms(row.currency, row.card_min_minor, row.card_max_minor, row.valid_days)
