@@ -3,7 +3,8 @@
 import getpass
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; what an operator can mend is one line on standard error and exit status 1."""
     acting.set(Acting(f"operator:{getpass.getuser()}"))
     try:
-        scrip(arguments, standalone_mode=True)
-    except (UnsafeSettings, Refusal, ValueError) as error:
+        scrip(arguments, prog_name="scrip", standalone_mode=True)
+    except (UnsafeSettings, Refusal, ValueError, DatabaseAway) as error:
         click.echo(f"scrip: {error}", err=True)
         sys.exit(1)
 
@@ -83,7 +84,7 @@ def audit() -> None:
 
     url = os.environ.get("DATABASE_READER_URL") or _env("DATABASE_URL")
     wrong = 0
-    with create_engine(url, isolation_level="REPEATABLE READ", poolclass=NullPool).begin() as db:
+    with _connected(), create_engine(url, isolation_level="REPEATABLE READ", poolclass=NullPool).begin() as db:
         for check, count, findings in audit(db):
             click.echo(f"{'ok  ' if not count else 'FAIL'} {check.name}")
             for finding in findings:
@@ -248,10 +249,24 @@ def rotate_signing(compromised: bool) -> None:
         click.echo(str(rotation))
 
 
+class DatabaseAway(Exception):
+    """The database cannot be reached, or does not let this role in."""
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseAway(f"the database cannot be reached: {str(error.orig).splitlines()[0]}") from None
+
+
 def _env(name: str) -> str:
     if value := os.environ.get(name):
         return value
-    raise UnsafeSettings(f"{name} is not set")
+    raise UnsafeSettings(f"{name} is not set: docs/operating.md says what it is for")
 
 
 if __name__ == "__main__":

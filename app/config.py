@@ -5,6 +5,7 @@ import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -85,7 +86,9 @@ class Settings:
         keys = read_keys(Path(_required(environ, "KEYS_DIR", "the folder of key files; make it by `scrip keys init`")))
         _check_epochs(keys.pepper_file)
         return cls(
-            database_url=_required(environ, "DATABASE_URL", "the URL of the service's role in PostgreSQL"),
+            database_url=_database_url(
+                _required(environ, "DATABASE_URL", "the URL of the service's role in PostgreSQL")
+            ),
             public_url=_origin(_required(environ, "PUBLIC_URL", "the origin that holders and stores reach")),
             keys=keys,
             smtp=_smtp(environ),
@@ -177,6 +180,18 @@ def _one_of(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> 
     return value
 
 
+def _database_url(url: str) -> str:
+    if not url.startswith("postgresql+psycopg://"):
+        raise UnsafeSettings("DATABASE_URL must be postgresql+psycopg://scrip_service:…@host/database")
+    return url
+
+
+def _sender(address: str) -> str:
+    if "@" not in parseaddr(address)[1]:
+        raise UnsafeSettings(f"MAIL_FROM must be an address such as 'Scrip <cards@cards.example>', not {address!r}")
+    return address
+
+
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     if (
@@ -206,7 +221,7 @@ def _smtp(environ: Mapping[str, str]) -> Smtp:
         host=host,
         port=_whole(environ, "SMTP_PORT", 587, least=1),
         security=security,
-        sender=_required(environ, "MAIL_FROM", "the address that letters come from"),
+        sender=_sender(_required(environ, "MAIL_FROM", "the address that letters come from")),
         user=environ.get("SMTP_USER") or None,
         password=password,
     )

@@ -45,6 +45,8 @@ def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
         ({"PUBLIC_URL": "http://cards.example"}, "must be https"),
         ({"PUBLIC_URL": "https://cards.example/shop"}, "must be an origin"),
         ({"PUBLIC_URL": "cards.example"}, "must be an origin"),
+        ({"DATABASE_URL": "sqlite:///scrip.db"}, "DATABASE_URL must be postgresql"),
+        ({"MAIL_FROM": "cards"}, "MAIL_FROM must be an address"),
         ({"SMTP_TLS": "none"}, "for loopback only"),
         ({"SMTP_TLS": "ssl"}, "must be one of"),
         ({"SMTP_PORT": "587a"}, "SMTP_PORT must be a whole number"),

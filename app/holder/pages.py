@@ -117,7 +117,7 @@ def open_link(link_id: LinkId) -> Response:
 def ask_for_link(link_id: LinkId) -> Response:
     """A new link goes to the same address. The link's key is the authority, or the session of the claimed page."""
     fields = _read_fields("key", "csrf")
-    if "key" in fields:
+    if "key" in fields or ("csrf" not in fields and _session_of(link_id) is None):
         opening.ask_for_link(link_id, key=_read_key(fields))
     else:
         _check_session_form(link_id, fields)

@@ -171,7 +171,7 @@ class CardQuery(PageSchema):
 class ReachedThroughOut(Shown):
     """The one key of the card now."""
 
-    kind = fields.String(metadata={"description": "link, code or payment"})
+    kind = fields.String(metadata={"enum": ["link", "code", "payment"]})
     id = fields.String()
     state = fields.String()
     until = fields.AwareDateTime()
@@ -184,7 +184,7 @@ class CardOut(Shown):
     id = fields.String()
     programme = fields.String(attribute="programme_id")
     mode = fields.String()
-    state = fields.String(metadata={"description": "active, spent or lapsed"})
+    state = fields.String(metadata={"enum": ["active", "spent", "lapsed"]})
     balance = MoneyShown()
     issued = MoneyShown()
     expires_at = fields.AwareDateTime()

@@ -51,6 +51,8 @@ def reissue_card(
 def resend_link(link_id: LinkId, *, key: str) -> None:
     """Mails a new link to the card's address and kills the waiting link or unused code. The key is the authority.
 
+    Asked again by the same link within ten minutes, it does nothing more.
+
     Raises LinkNotAccepted, LinkOpened or LinkSuperseded when a newer link exists, CardHeld, CardClosed, TryLater, Busy.
     """
     with transaction() as db:
@@ -98,23 +100,54 @@ def retire_code(card_id: CardId, newest_epoch: int) -> bool:
 
 
 def _resend(db: Connection, link_id: LinkId) -> None:
-    card_id, now = _lock_newest(db, link_id)
-    if close_due(db, card_id, now) and not _is_newest(db, link_id, card_id):
+    """By the newest link, or by one whose follower, asked for by it, nobody has opened: its letter may be lost.
+
+    Asked again by the same link within ten minutes it is the same request, perhaps after a lost answer: no new letter.
+    """
+    card_id, now = _lock_card_of(db, link_id)
+    is_newest = _is_newest(db, link_id, card_id)
+    if not is_newest and not _was_only_asked_for_since(db, link_id, card_id):
+        _check_newest(db, link_id, card_id)
+    if close_due(db, card_id, now) and is_newest and not _is_newest(db, link_id, card_id):
         return  # what was due has just queued a new link
-    asked = select(ClaimLink.created_at).where(
-        ClaimLink.card_id == card_id, ClaimLink.reason == "asked", ClaimLink.created_at > now - issuance_rules.DAY
-    )
     key = _decided_key(db, card_id)
-    issuance_rules.decide_new_link(list(db.scalars(asked)), now)
+    asked_at = list(
+        db.scalars(
+            select(ClaimLink.created_at).where(
+                ClaimLink.card_id == card_id,
+                ClaimLink.reason == "asked",
+                ClaimLink.created_at > now - issuance_rules.DAY,
+            )
+        )
+    )
+    if not is_newest and asked_at and now < max(asked_at) + issuance_rules.NEW_LINKS_APART:
+        return
+    issuance_rules.decide_new_link(asked_at, now)
     _replace(db, key, now, reason="asked", letter_kind="new_link")
 
 
-def _lock_newest(db: Connection, link_id: LinkId) -> tuple[CardId, datetime]:
-    """Locks the link's card. Raises LinkOpened or LinkSuperseded unless the link is the card's newest."""
+def _was_only_asked_for_since(db: Connection, link_id: LinkId, card_id: CardId) -> bool:
+    """Whether every later link of the card was asked for by its holder, and none of them was opened."""
+    made_at = select(ClaimLink.created_at).where(ClaimLink.id == link_id).scalar_subquery()
+    another = select(ClaimLink.id).where(
+        ClaimLink.card_id == card_id,
+        ClaimLink.created_at > made_at,
+        (ClaimLink.reason != "asked") | (ClaimLink.state == "opened"),
+    )
+    return db.execute(another).first() is None
+
+
+def _lock_card_of(db: Connection, link_id: LinkId) -> tuple[CardId, datetime]:
     card_id = db.scalar(select(ClaimLink.card_id).where(ClaimLink.id == link_id))
     now = lock_card(db, card_id) if card_id else None
     if card_id is None or now is None:
         raise LinkNotAccepted()
+    return card_id, now
+
+
+def _lock_newest(db: Connection, link_id: LinkId) -> tuple[CardId, datetime]:
+    """Locks the link's card. Raises LinkOpened or LinkSuperseded unless the link is the card's newest."""
+    card_id, now = _lock_card_of(db, link_id)
     _check_newest(db, link_id, card_id)
     return card_id, now
 

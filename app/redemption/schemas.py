@@ -69,7 +69,7 @@ class PaymentOut(Shown):
     """A payment."""
 
     id = fields.String()
-    state = fields.String(metadata={"description": "held, settled, voided or expired"})
+    state = fields.String(metadata={"enum": ["held", "settled", "voided", "expired"]})
     confirmed = fields.Boolean()
     order_reference = fields.String()
     balance = MoneyShown(metadata={"description": "The card's, when this payment last moved"})

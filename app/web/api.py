@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 from flask import Flask, Response, render_template, url_for
 from flask_smorest import Api as SmorestApi
 from flask_smorest import Blueprint
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 
 from app.config import settings
 from app.web.arguments import StrictParser
@@ -31,6 +31,9 @@ class ProblemSchema(Schema):
     slug = fields.String(metadata={"example": "amount-over-hold"})
     instance = fields.String(metadata={"description": "The request's ID"})
     errors = fields.List(fields.Dict(), metadata={"description": "For shapes: a JSON pointer and a sentence each"})
+
+    class Meta:
+        unknown = INCLUDE
 
 
 class Api(SmorestApi):  # type: ignore[misc]

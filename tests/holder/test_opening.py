@@ -292,3 +292,8 @@ def test_a_wrong_key_in_a_form_gets_a_page_with_the_form_again(client: FlaskClie
     answer = client.post(f"/claim/{link_id}", data={**form_of(client, link_id), "key": random_secret()})
     assert (answer.status_code, answer.mimetype) == (404, "text/html")
     assert f'action="/claim/{link_id}"' in answer.text
+
+
+def test_a_request_for_a_link_with_neither_key_nor_session_names_the_field(client: FlaskClient, world: World) -> None:
+    answer = client.post(f"/claim/{issue(world)[0]}/resend", json={})
+    assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, "/key")

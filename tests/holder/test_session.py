@@ -207,12 +207,12 @@ def test_a_new_link_by_the_key_of_an_opened_link_needs_no_session(client: FlaskC
     assert (card.reached_through.kind, card.letter) == ("link", "queued")
 
 
-def test_new_links_are_ten_minutes_apart_and_old_links_ask_for_nothing(client: FlaskClient, world: World) -> None:
+def test_new_links_are_ten_minutes_apart_and_a_repeat_asks_for_no_other(client: FlaskClient, world: World) -> None:
     link = issue(world)
     claimed = world.claim(f"http://x/claim/{link[0]}#{link[1]}")
     assert client.post(f"/claim/{link[0]}/resend", json={"key": link[1]}).status_code == 202
     again = client.post(f"/claim/{link[0]}/resend", json={"key": link[1]})
-    assert (again.status_code, json_of(again)["slug"]) == (410, "link-opened")
+    assert again.status_code == 202, "its answer may have been lost"
     newer = newest_link(claimed.card_id)
     assert newer[0] != link[0]
     too_soon = client.post(f"/claim/{newer[0]}/resend", json={"key": newer[1]})

@@ -1,17 +1,22 @@
 """One card, one key: every way to the next key kills the one before."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from app import config
+from app import clock, config
 from app.config import settings
+from app.db.transaction import transaction
 from app.errors import Busy, CardClosed, CodeNotAccepted, LinkNotAccepted, LinkOpened, LinkSuperseded, TryLater
 from app.ids import LinkId
 from app.issuance import claim
 from app.issuance.address import correct_address
 from app.issuance.claim import Claimed, FreshCode, claim_link
+from app.issuance.links import draw_claim_key
+from app.issuance.models import ClaimLink
 from app.redemption.expire import expire_due
 from app.redemption.pepper import retire_old_epochs, start_epoch
 from app.redemption.reissue import fresh_code, reissue_card, resend_link
@@ -77,6 +82,49 @@ def test_a_new_link_kills_the_unused_code_and_the_link_before(world: World) -> N
     resend_link(link_id, key=key)
     assert is_dead(world, claimed)
     with pytest.raises(LinkOpened):
+        world.claim(card.claim_link)
+
+
+def asked_links(card_id: str) -> list[str]:
+    query = "SELECT state FROM claim_link WHERE card_id = :id AND reason = 'asked' ORDER BY created_at"
+    return [row.state for row in rows(query, id=card_id)]
+
+
+def test_asked_again_by_the_same_link_a_lost_answer_makes_no_second_letter(world: World) -> None:
+    card = world.issue()
+    world.claim(card.claim_link)
+    link_id, key = link_of(card.claim_link)
+    for _ in range(3):
+        resend_link(link_id, key=key)
+    assert asked_links(card.id) == ["waiting"]
+
+
+def test_a_lost_letter_can_be_asked_for_again_by_the_link_before_it(world: World) -> None:
+    card = world.issue()
+    world.claim(card.claim_link)
+    link_id, key = link_of(card.claim_link)
+    for minutes in (0, 11, 22):
+        with clock.ahead(timedelta(minutes=minutes)):
+            resend_link(link_id, key=key)
+    assert asked_links(card.id) == ["superseded", "superseded", "waiting"]
+    with clock.ahead(timedelta(minutes=33)), pytest.raises(TryLater):
+        resend_link(link_id, key=key)
+
+
+def test_a_link_whose_follower_was_opened_or_made_by_the_issuer_asks_for_nothing(world: World) -> None:
+    card = world.issue()
+    mine: dict[str, Any] = {"issuer_id": world.issuer_id, "deliver": "link"}
+    again = reissue_card(card.id, reference=reference(world.issuer_id), **mine)
+    old_id, old_key = link_of(card.claim_link)
+    with pytest.raises(LinkSuperseded):
+        resend_link(old_id, key=old_key)
+    link_id, key = link_of(again.claim_link)
+    resend_link(link_id, key=key)
+    with transaction() as db:
+        (asked,) = db.execute(select(ClaimLink.id).where(ClaimLink.card_id == card.id, ClaimLink.state == "waiting"))
+        claim_url = draw_claim_key(db, asked.id, clock.now(db))
+    world.claim(claim_url)
+    with clock.ahead(timedelta(minutes=11)), pytest.raises(LinkSuperseded):
         resend_link(link_id, key=key)
 
 

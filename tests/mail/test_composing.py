@@ -132,7 +132,7 @@ def test_a_receipt_tells_what_is_left_and_who_holds_it() -> None:
     assert "Nothing is left." in text_of(spent)
     assert "Spend it by" not in text_of(spent)
     held = written("receipt", claim_url=None, amount=gbp(2_000))
-    assert "It still holds the remaining £20.00 for your order." in " ".join(text_of(held).split())
+    assert "The store still holds your card for the order." in " ".join(text_of(held).split())
 
 
 def test_what_is_unknown_is_left_out() -> None:
