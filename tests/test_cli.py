@@ -1,7 +1,10 @@
 """What operators run: from an empty server to a client that can sign in, and the rotations after it."""
 
+import os
 import re
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from app.db.migrate import is_current
 from app.oauth.clients import authenticate_client
 from app.oauth.keys import ensure_keys, forget_keys, jwks
 from app.web import logs
-from tests.service import real_keys
+from tests.service import ROOT, free_port, real_keys
 
 Run = Callable[..., Result]
 
@@ -125,3 +128,17 @@ def test_help_says_what_each_command_does(run: Run) -> None:
     shown = run("--help").output
     for name in ("audit", "client", "demo", "issuer", "keys", "migrate", "store", "worker"):
         assert re.search(rf"^  {name} +\S", shown, re.MULTILINE), name
+
+
+def test_a_database_that_is_away_is_said_in_one_line() -> None:
+    away = {"DATABASE_URL": f"postgresql+psycopg://scrip_service:pw@127.0.0.1:{free_port()}/scrip"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "app.cli", "audit"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **away},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("scrip: the database cannot be reached: ")
+    assert ended.stderr.count("\n") == 1

@@ -9,6 +9,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from app.ids import pattern_of
 from app.issuance.holder_data import HolderData
 from app.issuance.programme import ProgrammeTerms
+from app.issuance.rules import FRESH_CODE_EACH_OPEN, SINGLE_USE
 from app.money import MAX_MINOR
 from app.web.arguments import (
     Identifier,
@@ -75,9 +76,7 @@ class ProgrammeIn(Strict):
     card_min_minor = whole(1, MAX_MINOR, required=True)
     card_max_minor = whole(1, MAX_MINOR, required=True)
     valid_days = whole(1, 36_500, required=True)
-    link_policy = fields.String(
-        validate=validate.OneOf(["single_use", "fresh_code_each_open"]), load_default="single_use"
-    )
+    link_policy = fields.String(validate=validate.OneOf([SINGLE_USE, FRESH_CODE_EACH_OPEN]), load_default=SINGLE_USE)
     hold_ttl_s = whole(1, LONGEST_HOLD_S, load_default=1_800)
     confirmed_ttl_s = whole(1, LONGEST_HOLD_S, load_default=7 * DAY_S)
     hold_max_s = whole(1, LONGEST_HOLD_S, load_default=30 * DAY_S)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal
 
 from sqlalchemy import Connection, select
 
@@ -19,6 +18,7 @@ from app.issuance import rules as issuance_rules
 from app.issuance.card import Card, describe_card
 from app.issuance.claim import Claimed, codes_today, draw_fresh_code, show_fresh_code
 from app.issuance.code_hash import hashing
+from app.issuance.issue import Deliver
 from app.issuance.models import Card as CardRow
 from app.issuance.models import CardKey, ClaimLink, Code
 from app.issuance.reissue import queue_reissue
@@ -27,9 +27,7 @@ from app.redemption.holds import close_due, lock_card
 from app.redemption.models import PaymentRow
 
 
-def reissue_card(
-    card_id: CardId, *, issuer_id: IssuerId, deliver: Literal["email", "link"], reference: Reference
-) -> Card:
+def reissue_card(card_id: CardId, *, issuer_id: IssuerId, deliver: Deliver, reference: Reference) -> Card:
     """Kills the unused link or code and makes a new link, mailed or, with `deliver` "link", shown in this one answer.
 
     Raises NotFound, CardHeld, CardClosed, ReferenceReused, Busy.

@@ -16,6 +16,7 @@ from app.errors import (
     PaymentUnconfirmed,
 )
 from app.ids import CardId, PaymentId
+from app.issuance.claim import Claimed
 from app.redemption.confirm import confirm_payment
 from app.redemption.expire import expire_due
 from app.redemption.extend import extend_payment
@@ -36,6 +37,12 @@ def letters(card_id: str) -> list[str]:
 
 def confirm(world: World, payment_id: PaymentId) -> None:
     confirm_payment(payment_id, store_id=world.bookshop, order_reference="order-1", reference=reference(world.bookshop))
+
+
+def claim_again(world: World, card_id: CardId) -> Claimed:
+    """The card's next code, by a link that its issuer asked for."""
+    mine = reference(world.issuer_id)
+    return world.claim(reissue_card(card_id, issuer_id=world.issuer_id, deliver="link", reference=mine).claim_link)
 
 
 def test_a_hold_past_its_time_is_expired_before_any_job_ran(world: World) -> None:
@@ -107,15 +114,9 @@ def test_a_late_settle_takes_the_waiting_link_along(own_database: object, swept:
 def test_a_late_settle_takes_an_unused_code_along_and_may_take_everything(world: World) -> None:
     payment = world.payment().payment
     with clock.ahead(30 * MINUTES + A_SECOND):
-        card = reissue_card(
-            world.card_of(payment.id).id,
-            issuer_id=world.issuer_id,
-            deliver="link",
-            reference=reference(world.issuer_id),
-        )
-        claimed = world.claim(card.claim_link)
+        claimed = claim_again(world, world.card_of(payment.id).id)
         world.settle(payment.id, 5_000)
-        assert world.card(card.id).state == "spent"
+        assert world.card(claimed.card_id).state == "spent"
         with pytest.raises(CodeNotAccepted):
             world.exchange(claimed.code)
 
@@ -123,13 +124,7 @@ def test_a_late_settle_takes_an_unused_code_along_and_may_take_everything(world:
 def test_a_late_settle_is_refused_once_another_store_holds_the_value(world: World) -> None:
     payment = world.payment().payment
     with clock.ahead(30 * MINUTES + A_SECOND):
-        card = reissue_card(
-            world.card_of(payment.id).id,
-            issuer_id=world.issuer_id,
-            deliver="link",
-            reference=reference(world.issuer_id),
-        )
-        claimed = world.claim(card.claim_link)
+        claimed = claim_again(world, world.card_of(payment.id).id)
         world.exchange(claimed.code, store=world.toyshop)
         with pytest.raises(PaymentClosed):
             world.settle(payment.id, 3_000)
@@ -332,8 +327,7 @@ def test_a_late_settle_does_not_depend_on_the_sweeper(own_database: object, swep
     payment = world.payment().payment
     card_id = world.card_of(payment.id).id
     with clock.ahead(31 * MINUTES):
-        card = reissue_card(card_id, issuer_id=world.issuer_id, deliver="link", reference=reference(world.issuer_id))
-        world.exchange(world.claim(card.claim_link).code, store=world.toyshop)
+        world.exchange(claim_again(world, card_id).code, store=world.toyshop)
     with clock.ahead(62 * MINUTES):
         if swept:
             expire_due()

@@ -293,3 +293,8 @@ def test_the_page_shows_every_operation_without_a_word_to_any_other_host(
     for operation in operations(spec).values():
         assert operation["summary"] in shown
     assert len(picture) > 20_000
+
+
+def test_a_problem_may_carry_facts_of_its_own(spec: dict[str, Any]) -> None:
+    """Real ones do, such as `held_until`: a client that validates must not refuse them."""
+    assert spec["components"]["schemas"]["Problem"].get("additionalProperties") is not False
