@@ -14,6 +14,7 @@ from sqlalchemy.sql.dml import ReturningInsert, Update
 
 from app import clock, secrecy
 from app.db.base import At, Base, Id, Words
+from app.db.together import Write, write
 from app.db.transaction import transaction
 from app.errors import Busy, ReferenceReused
 
@@ -84,15 +85,16 @@ def done_before(db: Connection, reference: Reference, kind: type[T]) -> T | None
     return answer_again(db, reference, kind, claimed=db.execute(CLAIM_REQUEST, reference.claim).first() is not None)
 
 
-def keep_answer(reference: Reference, answer: object) -> Update:
+def keep_answer(reference: Reference, answer: object) -> Write:
     """Keeps a verb's answer, a frozen dataclass of identifiers, amounts, times and booleans, for its repeat."""
     if not dataclasses.is_dataclass(answer) or isinstance(answer, type):
         raise TypeError("an answer is a dataclass")
-    return (
-        update(RequestRow)
-        .where(RequestRow.party_id == reference.party_id, RequestRow.reference == reference.key)
-        .values(answer=_dumped(answer))
-    )
+    return _keep(reference.party_id, reference.key, answer=_dumped(answer))
+
+
+@write
+def _keep(party_id: str, key: str, answer: Mapping[str, object]) -> Update:
+    return update(RequestRow).where(RequestRow.party_id == party_id, RequestRow.reference == key).values(answer=answer)
 
 
 def answer_again(db: Connection, reference: Reference, kind: type[T], *, claimed: bool) -> T | None:
@@ -113,11 +115,7 @@ def find_answer(db: Connection, reference: Reference, kind: type[T]) -> T | None
 
     Raises ReferenceReused when the same key came with another operation, target or content.
     """
-    row = db.execute(
-        select(RequestRow.operation, RequestRow.target_id, RequestRow.content_hmac, RequestRow.answer).where(
-            RequestRow.party_id == reference.party_id, RequestRow.reference == reference.key
-        )
-    ).first()
+    row = db.execute(_KEPT, {"asking_party": reference.party_id, "wanted_key": reference.key}).first()
     if row is None:
         return None
     is_the_same = any(secrecy.same(row.content_hmac, known) for known in reference.content_hmacs)
@@ -126,6 +124,11 @@ def find_answer(db: Connection, reference: Reference, kind: type[T]) -> T | None
     if row.answer is None:
         raise RuntimeError("a request was committed without its answer")
     return typing.cast(T, _loaded(kind, {**row.answer, "replayed": True}))
+
+
+_KEPT = select(RequestRow.operation, RequestRow.target_id, RequestRow.content_hmac, RequestRow.answer).where(
+    RequestRow.party_id == bindparam("asking_party"), RequestRow.reference == bindparam("wanted_key")
+)
 
 
 def forget_old_requests() -> int:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Index, insert, select, tuple_
+from sqlalchemy import Connection, Index, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.sql.dml import Insert
 
 from app.db.base import At, Base, Id, Words
+from app.db.together import Write, row_of
 from app.ids import CardId, PaymentId, new_id
 from app.web.context import acting
 
@@ -52,10 +52,10 @@ def event_of(
     card_id: CardId | None = None,
     payment_id: PaymentId | None = None,
     facts: Mapping[str, object] | None = None,
-) -> Insert:
+) -> Write:
     """The insert of one event, for `together`. Actor and request come from the context of this request or job."""
     who = acting.get()
-    return insert(EventRow).values(
+    return _event(
         id=new_id("evt"),
         at=at,
         kind=kind,
@@ -65,6 +65,9 @@ def event_of(
         payment_id=payment_id,
         facts=dict(facts or {}),
     )
+
+
+_event = row_of(EventRow)
 
 
 def events_of_card(db: Connection, card_id: CardId, *, after: str | None, limit: int) -> list[Event]:

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from sqlalchemy import select, update
+from sqlalchemy.sql.dml import Update
 
 from app import clock
 from app.db.request import Reference, done_before, keep_answer
-from app.db.together import together
+from app.db.together import together, write
 from app.db.transaction import transaction
 from app.errors import CardClosed, LinkOpened, NotFound
 from app.events.event import event_of
@@ -41,11 +42,10 @@ def correct_address(card_id: CardId, email: str, *, issuer_id: IssuerId, referen
         if link_id is None:
             raise LinkOpened("The link has been opened: the address can no longer be corrected.")
         holder = replace(unseal_holder(card.holder_sealed, card_id), email=email)
-        corrected = update(CardRow).where(CardRow.id == card_id)
         together(
             db,
             links.supersede_link(link_id),
-            corrected.values(holder_sealed=seal_holder(holder, card_id), email_hash=hash_email(email)),
+            _correct(card_id, holder_sealed=seal_holder(holder, card_id), email_hash=hash_email(email)),
             event_of("address_corrected", at=now, card_id=card_id, facts={"link_id": link_id}),
         )
         due_at = max(now, card.not_before or now)
@@ -54,5 +54,10 @@ def correct_address(card_id: CardId, email: str, *, issuer_id: IssuerId, referen
         )
         together(db, writes)
         answer = describe_card(db, card_id, issuer_id=issuer_id)
-        db.execute(keep_answer(reference, answer))
+        together(db, keep_answer(reference, answer))
         return answer
+
+
+@write
+def _correct(card_id: CardId, **columns: bytes) -> Update:
+    return update(CardRow).where(CardRow.id == card_id).values(columns)

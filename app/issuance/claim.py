@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from app import clock
 from app.db.base import AnyRow
-from app.db.together import together
+from app.db.together import row_of, together
 from app.db.transaction import transaction
 from app.errors import Busy, LinkNotAccepted, LinkOpened
 from app.events.event import event_of
@@ -80,11 +80,10 @@ def show_fresh_code(
         raise Busy
     together(
         db,
-        insert(Code).values(
+        _code(
             id=fresh.id,
             card_id=card_id,
             link_id=link_id,
-            state="live",
             hash=fresh.hash,
             pepper_epoch=fresh.epoch,
             created_at=now,
@@ -95,6 +94,9 @@ def show_fresh_code(
     columns = (Card.currency, Card.expires_at, Account.balance_minor)
     card = db.execute(select(*columns).join(Account, Account.id == Card.account_id).where(Card.id == card_id)).one()
     return Claimed(fresh.shown, card_id, Money(card.balance_minor or 0, card.currency), card.expires_at)
+
+
+_code = row_of(Code, state="live")
 
 
 def codes_today(db: Connection, card_id: CardId, now: datetime) -> int:
@@ -111,7 +113,7 @@ def _lock(db: Connection, link_id: LinkId) -> str | None:
 
 def _decide(db: Connection, link_id: LinkId, key: str, nonce: str) -> tuple[AnyRow, rules.Opening, datetime]:
     """Proves the key before anything is told, then asks the rules."""
-    row = db.execute(_SEEN.where(ClaimLink.id == link_id, links.is_key_of(link_id, key))).first()
+    row = db.execute(_SEEN, links.key_given(link_id, key)).first()
     if row is None:
         raise LinkNotAccepted()
     now = clock.read(row.stamp)
@@ -167,4 +169,5 @@ _SEEN = (
     .join(Programme, Programme.id == Card.programme_id)
     .join(CardKey, CardKey.card_id == Card.id)
     .outerjoin(Code, Code.id == CardKey.code_id)
+    .where(ClaimLink.id == bindparam("wanted_link"), links.IS_KEY_OF_LINK)
 )

@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from app import clock
 from app.db.request import Reference, done_before, keep_answer
-from app.db.together import Write, together
+from app.db.together import Write, row_of, together
 from app.db.transaction import transaction
 from app.errors import NotFound
 from app.events.event import event_of
@@ -60,7 +60,7 @@ def issue_card(
         together(
             db,
             opening_of(CARD, card_id, amount.currency, mode),
-            insert(CardRow).values(
+            _card(
                 id=card_id,
                 programme_id=programme_id,
                 issuer_id=issuer_id,
@@ -68,7 +68,6 @@ def issue_card(
                 mode=mode,
                 currency=amount.currency,
                 issued_minor=amount.amount_minor,
-                state="active",
                 expires_at=expires_at,
                 holder_sealed=seal_holder(holder, card_id),
                 email_hash=hash_email(holder.email),
@@ -78,15 +77,21 @@ def issue_card(
                 created_at=now,
             ),
             links.link_insert(link),
-            insert(CardKey).values(card_id=card_id, link_id=link.id),
+            _key(card_id=card_id, link_id=link.id),
             _funding(card_id, amount, issuer_id, mode, at=now),
             event_of("card_issued", at=now, card_id=card_id, facts={"amount_minor": amount.amount_minor}),
             letter if by_email else None,
         )
         claim_link = None if by_email else links.draw_claim_key(db, link.id, now)
         card = describe_card(db, card_id, issuer_id=issuer_id)
-        db.execute(keep_answer(reference, card))
+        together(db, keep_answer(reference, card))
         return replace(card, claim_link=claim_link)
+
+
+_card = row_of(CardRow, state="active")
+
+
+_key = row_of(CardKey)
 
 
 def _funding(card_id: CardId, amount: Money, issuer_id: IssuerId, mode: str, *, at: datetime) -> Write:

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlalchemy.sql.dml import Update
 
-from app.db.together import Write
+from app.db.together import Write, write
 from app.events.event import event_of
 from app.ids import CardId, CodeId, IssuerId, LinkId
 from app.issuance import one_key
@@ -28,7 +28,7 @@ def lapse_card(
 ) -> list[Write | None]:
     """The writes that end a card past its date with its link or code, for `together`; the caller holds its lock."""
     return [
-        update(Card).where(Card.id == card_id).values(state="lapsed"),
+        _end_card(card_id),
         lapse_link(link_id) if link_id else None,
         one_key.kill_code(code_id, at) if code_id else None,
         one_key.point_at(card_id),
@@ -45,6 +45,12 @@ def lapse_card(
     ]
 
 
+@write
+def _end_card(card_id: CardId) -> Update:
+    return update(Card).where(Card.id == card_id).values(state="lapsed")
+
+
+@write
 def lapse_link(link_id: LinkId) -> Update:
     """A waiting link whose time is over. Its card lives on: a new link can be asked for."""
     return update(ClaimLink).where(ClaimLink.id == link_id, ClaimLink.state == "waiting").values(state="lapsed")

@@ -3,12 +3,26 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, case, exists, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.orm import InstrumentedAttribute, aliased
-from sqlalchemy.sql.dml import Insert, Update
+from sqlalchemy.sql.dml import Update
 
 from app import secrecy
 from app.config import settings
+from app.db.together import Write, row_of, write
 from app.ids import CardId, LinkId, new_id
 from app.issuance import rules
 from app.issuance.models import ClaimKey, ClaimLink
@@ -33,18 +47,15 @@ def new_link(
     return NewLink(LinkId(new_id("link")), card_id, reason, at, expires_at)
 
 
-def link_insert(link: NewLink) -> Insert:
+def link_insert(link: NewLink) -> Write:
     """The insert of a waiting link."""
-    return insert(ClaimLink).values(
-        id=link.id,
-        card_id=link.card_id,
-        state="waiting",
-        reason=link.reason,
-        created_at=link.at,
-        expires_at=link.expires_at,
-    )
+    return _insert(id=link.id, card_id=link.card_id, reason=link.reason, created_at=link.at, expires_at=link.expires_at)
 
 
+_insert = row_of(ClaimLink, state="waiting")
+
+
+@write
 def supersede_link(link_id: LinkId) -> Update:
     """Kills a link that is still waiting."""
     return update(ClaimLink).where(ClaimLink.id == link_id, ClaimLink.state == "waiting").values(state="superseded")
@@ -70,9 +81,16 @@ def hashes_of_key(link_id: LinkId, key: str) -> list[bytes]:
     return secrecy.keyed_hashes(settings().keys.hashing, "claim-key", f"{link_id}:{key}")
 
 
-def is_key_of(link_id: LinkId, key: str) -> ColumnElement[bool]:
-    """The condition that the key belongs to the link. Only hashes reach the database, whose time tells nothing."""
-    return exists().where(ClaimKey.key_hash.in_(hashes_of_key(link_id, key)), ClaimKey.link_id == link_id)
+def key_given(link_id: LinkId, key: str) -> dict[str, object]:
+    """The parameters of IS_KEY_OF_LINK. Only hashes reach the database, whose time tells nothing."""
+    return {"wanted_link": link_id, "key_hashes": hashes_of_key(link_id, key)}
+
+
+#: The condition that a key belongs to a link, for queries that are made once; they are executed with `key_given`.
+IS_KEY_OF_LINK = exists().where(
+    ClaimKey.key_hash == func.any(bindparam("key_hashes", type_=ARRAY(BYTEA))),
+    ClaimKey.link_id == bindparam("wanted_link"),
+)
 
 
 def newest_link(card_id: ColumnElement[str] | InstrumentedAttribute[str] | str) -> ScalarSelect[str]:

@@ -2,6 +2,7 @@
 
 from sqlalchemy.dialects.postgresql import Insert, insert
 
+from app.db.together import Write, write
 from app.ledger.models import Account
 
 FUNDING, CARD, OWED, BREAKAGE = "funding", "card", "owed", "breakage"
@@ -12,10 +13,11 @@ def account_id(kind: str, owner_id: str, currency: str) -> str:
     return f"{owner_id}:{kind}:{currency}"
 
 
-def opening_of(kind: str, owner_id: str, currency: str, mode: str) -> Insert:
+def opening_of(kind: str, owner_id: str, currency: str, mode: str) -> Write:
     """The insert that opens the account unless it is open, for `together`."""
-    return (
-        insert(Account)
-        .values(id=account_id(kind, owner_id, currency), kind=kind, owner_id=owner_id, currency=currency, mode=mode)
-        .on_conflict_do_nothing()
-    )
+    return _open(id=account_id(kind, owner_id, currency), kind=kind, owner_id=owner_id, currency=currency, mode=mode)
+
+
+@write
+def _open(**columns: object) -> Insert:
+    return insert(Account).values(columns).on_conflict_do_nothing()

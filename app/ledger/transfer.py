@@ -2,9 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import insert
-from sqlalchemy.sql.dml import Insert
-
+from app.db.together import Write, row_of
 from app.ids import CardId, PaymentId, new_id
 from app.ledger.models import Transfer
 from app.money import Money
@@ -20,12 +18,12 @@ def transfer_of(
     card_id: CardId,
     payment_id: PaymentId | None = None,
     at: datetime,
-) -> Insert:
+) -> Write:
     """The insert of one transfer, for `together`: `amount` leaves the debit account and enters the credit account.
 
     The database refuses it when a card's balance would fall below zero; the verbs decide before, under the card's lock.
     """
-    return insert(Transfer).values(
+    return _transfer(
         id=new_id("tra"),
         kind=kind,
         debit_id=debit_id,
@@ -37,3 +35,6 @@ def transfer_of(
         payment_id=payment_id,
         at=at,
     )
+
+
+_transfer = row_of(Transfer)

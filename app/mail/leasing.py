@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, exists, select, update
 from sqlalchemy.sql.dml import Update
 
 from app import clock
+from app.db.together import together
 from app.db.transaction import transaction
 from app.events.event import event_of
 from app.mail.letter import DueLetter
@@ -101,7 +102,7 @@ def _is_written(letter: DueLetter, outcome: Outcome) -> bool:
             return False
         if outcome.state != "later":
             facts = _facts(letter, outcome)
-            db.execute(event_of(f"letter_{outcome.state}", at=now, card_id=letter.card_id, facts=facts))
+            together(db, event_of(f"letter_{outcome.state}", at=now, card_id=letter.card_id, facts=facts))
         return True
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, insert, literal_column, select
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy import Connection, literal_column, select
 
+from app.db.together import Write, row_of
 from app.ids import CardId, LinkId, new_id
 from app.mail.models import Letter
 
@@ -28,12 +28,12 @@ class DueLetter:
 
 def letter_of(
     kind: str, *, card_id: CardId, link_id: LinkId | None = None, facts: Mapping[str, object], due_at: datetime
-) -> Insert:
+) -> Write:
     """The insert of one letter, for `together`; it is sent from `due_at` on.
 
     `facts` are kept in clear: identifiers, amounts in minor units and a store's name; never an address or a secret.
     """
-    return insert(Letter).values(
+    return _letter(
         id=new_id("let"),
         kind=kind,
         card_id=card_id,
@@ -42,8 +42,10 @@ def letter_of(
         state="queued",
         tries=0,
         due_at=due_at,
-        created_at=literal_column("clock_timestamp()"),
     )
+
+
+_letter = row_of(Letter, created_at=literal_column("clock_timestamp()"))
 
 
 def letter_state(db: Connection, link_id: LinkId) -> State | None:

@@ -1,7 +1,5 @@
 """Confirm: an order stands on the payment, so its hold lasts longer."""
 
-from sqlalchemy import update
-
 from app.db.request import Reference, answer_again, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
@@ -10,8 +8,7 @@ from app.ids import PaymentId, StoreId
 from app.issuance import one_key
 from app.money import Money
 from app.redemption import rules
-from app.redemption.holds import lock_payment
-from app.redemption.models import PaymentRow
+from app.redemption.holds import change_payment, lock_payment
 from app.redemption.payment import Payment, described_with
 
 
@@ -38,7 +35,7 @@ def confirm_payment(
         facts = {"order_reference": order_reference, "held_minor": held, "until": until.isoformat()}
         together(
             db,
-            update(PaymentRow).where(PaymentRow.id == payment_id).values(changes),
+            change_payment(payment_id, **changes),
             one_key.bind_until(locked.row.code_id, until),
             event_of(
                 "payment_confirmed", at=locked.now, card_id=locked.row.card_id, payment_id=payment_id, facts=facts

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, literal_column, or_, select
+from sqlalchemy import ARRAY, Connection, bindparam, exists, func, literal_column, or_, select
+from sqlalchemy.dialects.postgresql import BYTEA
 
 from app import clock
 from app.db.base import AnyRow, AnySelect
 from app.db.request import CLAIM_REQUEST, Reference, answer_again, find_answer, keep_answer
-from app.db.together import together
+from app.db.together import row_of, together
 from app.db.transaction import transaction
 from app.errors import CodeMistyped, CodeNotAccepted
 from app.events.event import event_of
@@ -50,7 +51,7 @@ def exchange_code(
     with transaction() as db:
         if again := find_answer(db, reference, Exchanged):
             return again
-        code_id = db.scalar(select(Code.id).where(Code.hash.in_(hashes)))
+        code_id = db.scalar(_HASHED, {"hashes": hashes})
     try:
         if code_id is None:
             raise rules.Unaccepted("unknown")
@@ -71,7 +72,7 @@ def _exchange(
         now = clock.read(row.stamp)
         if (repeated := rules.decide_exchange(_seen(row), asker, now)) is not None:
             answer = Exchanged(describe_payment(_payment(db, repeated), now), opened=False)
-            db.execute(keep_answer(reference, answer))
+            together(db, keep_answer(reference, answer))
             return answer
         held = rules.hold_amount(row.balance_minor, amount, row.currency)
         until = rules.hold_until(now, asked_s=hold_ttl_s, programme_s=row.hold_ttl_s)
@@ -106,22 +107,17 @@ def _write(
     held_minor = payment.held.amount_minor
     together(
         db,
-        insert(PaymentRow).values(
+        _payment_insert(
             id=payment.id,
             card_id=row.card_id,
             code_id=row.code_id,
             store_id=asker.store_id,
             mode=row.mode,
             currency=row.currency,
-            state="held",
             order_reference=asker.order_reference,
             balance_minor=row.balance_minor,
             hold_minor=held_minor,
             held_minor=held_minor,
-            settled_minor=0,
-            released_minor=0,
-            refunded_minor=0,
-            expired_minor=0,
             created_at=payment.created_at,
             expires_at=payment.expires_at,
         ),
@@ -145,11 +141,15 @@ def _write(
     )
 
 
+#: A hold of which nothing has been taken yet.
+_payment_insert = row_of(PaymentRow, state="held", settled_minor=0, released_minor=0, refunded_minor=0, expired_minor=0)
+
+
 def _record_try(asker: rules.Asker, reason: str) -> None:
     """In a transaction of its own: the refused one is gone. The reason is for the audit alone."""
     with transaction() as db:
         facts = {"store_id": asker.store_id, "reason": reason}
-        db.execute(event_of("code_refused", at=clock.now(db), facts=facts))
+        together(db, event_of("code_refused", at=clock.now(db), facts=facts))
 
 
 def _payment(db: Connection, payment_id: PaymentId) -> AnyRow:
@@ -211,4 +211,5 @@ def _locking() -> AnySelect:
     return select(inner, stamp, balance)
 
 
+_HASHED = select(Code.id).where(Code.hash == func.any(bindparam("hashes", type_=ARRAY(BYTEA))))
 _CLAIM_AND_LOCK = _locking()

@@ -1,7 +1,5 @@
 """Extend: a confirmed payment needs longer until its order completes."""
 
-from sqlalchemy import update
-
 from app.db.request import Reference, answer_again, keep_answer
 from app.db.together import together
 from app.db.transaction import transaction
@@ -9,8 +7,7 @@ from app.events.event import event_of
 from app.ids import PaymentId, StoreId
 from app.issuance import one_key
 from app.redemption import rules
-from app.redemption.holds import lock_payment
-from app.redemption.models import PaymentRow
+from app.redemption.holds import change_payment, lock_payment
 from app.redemption.payment import Payment, described_with
 
 
@@ -29,7 +26,7 @@ def extend_payment(payment_id: PaymentId, hold_ttl_s: int, *, store_id: StoreId,
         facts = {"until": until.isoformat()}
         together(
             db,
-            update(PaymentRow).where(PaymentRow.id == payment_id).values(changes),
+            change_payment(payment_id, **changes),
             one_key.bind_until(locked.row.code_id, until),
             event_of("payment_extended", at=locked.now, card_id=locked.row.card_id, payment_id=payment_id, facts=facts),
             keep_answer(reference, payment),

@@ -9,7 +9,7 @@ from sqlalchemy.sql.dml import Update
 from app import clock
 from app.db.base import AnyRow, AnySelect
 from app.db.request import CLAIM_REQUEST, Reference
-from app.db.together import Write, together
+from app.db.together import Write, together, write
 from app.errors import NotFound
 from app.events.event import event_of
 from app.ids import CardId, IssuerId, PaymentId, StoreId
@@ -82,12 +82,16 @@ def lock_card(db: Connection, card_id: CardId, *, issuer_id: IssuerId | None = N
     return clock.now(db)
 
 
-def keep_for(
-    card_id: CardId, expires_at: datetime, now: datetime, *, at_least: datetime | None = None
-) -> Update | None:
+def keep_for(card_id: CardId, expires_at: datetime, now: datetime, *, at_least: datetime | None = None) -> Write | None:
     """Value that came back from a hold keeps its card alive for a while, `at_least` until then."""
     until = max(issuance_rules.after_release(expires_at, now), at_least or now)
     return one_key.keep_card(card_id, until) if until != expires_at else None
+
+
+@write
+def change_payment(payment_id: PaymentId, **changes: object) -> Update:
+    """These columns of a payment, and no others."""
+    return update(PaymentRow).where(PaymentRow.id == payment_id).values(changes)
 
 
 def _read_locked(db: Connection, query: AnySelect, payment_id: PaymentId, store_id: StoreId, **claim: object) -> Locked:
@@ -197,21 +201,18 @@ _DUE = (
 
 def _expire_hold(card: AnyRow, now: datetime) -> list[Write | None]:
     """The hold is over: what it held is free again, its code is dead, and a new link goes out."""
-    ended = (
-        update(PaymentRow)
-        .where(PaymentRow.id == card.payment_id)
-        .values(
-            state="settled" if card.settled_minor else "expired",
-            held_minor=0,
-            released_minor=PaymentRow.released_minor + PaymentRow.held_minor,
-            expired_minor=PaymentRow.held_minor,
-            ended_at=now,
-            expired_at=card.payment_expires_at,
-        )
-    )
+    state = "settled" if card.settled_minor else "expired"
+    ended = _end_hold(card.payment_id, state=state, ended_at=now, expired_at=card.payment_expires_at)
     facts = {"released_minor": card.held_minor, "store_id": card.store_id}
     event = event_of("payment_expired", at=now, card_id=card.id, payment_id=card.payment_id, facts=facts)
     return [ended, event, *_new_link_after(card, "expiry", now)]
+
+
+@write
+def _end_hold(payment_id: PaymentId, **columns: object) -> Update:
+    held = PaymentRow.held_minor
+    given_back = {"held_minor": 0, "released_minor": PaymentRow.released_minor + held, "expired_minor": held}
+    return update(PaymentRow).where(PaymentRow.id == payment_id).values(**given_back, **columns)
 
 
 def _end_binding(card: AnyRow, now: datetime) -> list[Write | None]:

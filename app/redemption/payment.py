@@ -6,7 +6,7 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, func, select
 
 from app import clock
 from app.config import settings
@@ -57,15 +57,18 @@ COLUMNS = (
     PaymentRow.created_at,
 )
 
+_OWNED = select(*COLUMNS, func.clock_timestamp().label("stamp")).where(
+    PaymentRow.id == bindparam("wanted_payment"), PaymentRow.store_id == bindparam("asking_store")
+)
+
 
 def read_payment(payment_id: PaymentId, *, store_id: StoreId) -> Payment:
     """One payment of this store, expired when its time is over. Raises NotFound for anybody else's."""
     with transaction() as db:
-        owned = (PaymentRow.id == payment_id, PaymentRow.store_id == store_id)
-        row = db.execute(select(*COLUMNS).where(*owned)).first()
+        row = db.execute(_OWNED, {"wanted_payment": payment_id, "asking_store": store_id}).first()
         if row is None:
             raise NotFound("There is no such payment.")
-        return describe_payment(row, clock.now(db))
+        return describe_payment(row, clock.read(row.stamp))
 
 
 def described_with(row: AnyRow, changes: Mapping[str, Any], now: datetime) -> Payment:

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import insert, update
-
 from app.db.request import Reference, answer_again, keep_answer
-from app.db.together import Write, together
+from app.db.together import Write, row_of, together
 from app.db.transaction import transaction
 from app.events.event import event_of
 from app.ids import PaymentId, StoreId, new_id
@@ -17,8 +15,8 @@ from app.ledger.transfer import transfer_of
 from app.mail.letter import letter_of
 from app.money import Money
 from app.redemption import rules
-from app.redemption.holds import Locked, keep_for, lock_payment
-from app.redemption.models import PaymentRow, RefundRow
+from app.redemption.holds import Locked, change_payment, keep_for, lock_payment
+from app.redemption.models import RefundRow
 from app.redemption.payment import Payment, described_with
 
 
@@ -51,7 +49,7 @@ def refund_payment(
         refund = Refund(new_id("ref"), amount, described_with(locked.row, changes, locked.now))
         together(
             db,
-            update(PaymentRow).where(PaymentRow.id == payment_id).values(changes),
+            change_payment(payment_id, **changes),
             _refund_insert(locked, refund, reason),
             transfer_of(
                 "refund",
@@ -83,7 +81,7 @@ def _after(locked: Locked, amount: Money) -> list[Write | None]:
 
 
 def _refund_insert(locked: Locked, refund: Refund, reason: str | None) -> Write:
-    return insert(RefundRow).values(
+    return _refund(
         id=refund.id,
         payment_id=locked.row.id,
         card_id=locked.row.card_id,
@@ -92,6 +90,9 @@ def _refund_insert(locked: Locked, refund: Refund, reason: str | None) -> Write:
         reason=reason,
         at=locked.now,
     )
+
+
+_refund = row_of(RefundRow)
 
 
 def _event(locked: Locked, refund: Refund) -> Write:

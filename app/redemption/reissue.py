@@ -42,7 +42,7 @@ def reissue_card(card_id: CardId, *, issuer_id: IssuerId, deliver: Deliver, refe
         link = _replace(db, _decided_key(db, card_id), now, reason="issuer", letter_kind=letter_kind)
         claim_link = None if letter_kind else links.draw_claim_key(db, link.id, now)
         card = describe_card(db, card_id, issuer_id=issuer_id)
-        db.execute(keep_answer(reference, card))
+        together(db, keep_answer(reference, card))
         return replace(card, claim_link=claim_link)
 
 
@@ -54,7 +54,7 @@ def resend_link(link_id: LinkId, *, key: str) -> None:
     Raises LinkNotAccepted, LinkOpened or LinkSuperseded when a newer link exists, CardHeld, CardClosed, TryLater, Busy.
     """
     with transaction() as db:
-        if not db.scalar(select(links.is_key_of(link_id, key))):
+        if not db.scalar(select(links.IS_KEY_OF_LINK), links.key_given(link_id, key)):
             raise LinkNotAccepted()
         _resend(db, link_id)
 

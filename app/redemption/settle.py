@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
 from app.db.request import Reference, answer_again, keep_answer
-from app.db.together import Write, together
+from app.db.together import Write, row_of, together
 from app.db.transaction import transaction
 from app.events.event import event_of
 from app.ids import CardId, PaymentId, StoreId, new_id
@@ -20,8 +20,8 @@ from app.ledger.transfer import transfer_of
 from app.mail.letter import letter_of
 from app.money import Money
 from app.redemption import rules
-from app.redemption.holds import Locked, lock_payment
-from app.redemption.models import PaymentRow, SettlementRow
+from app.redemption.holds import Locked, change_payment, lock_payment
+from app.redemption.models import SettlementRow
 from app.redemption.payment import Payment, described_with
 
 
@@ -117,7 +117,7 @@ def _write(
     )
     together(
         db,
-        update(PaymentRow).where(PaymentRow.id == row.id).values(changes),
+        change_payment(row.id, **changes),
         _settlement_insert(locked, settlement, order_reference, late=decided.late),
         transfer_of(
             "settle",
@@ -160,7 +160,7 @@ def _reissue_rest(
 
 
 def _settlement_insert(locked: Locked, settlement: Settlement, order_reference: str, *, late: bool) -> Write:
-    return insert(SettlementRow).values(
+    return _settlement(
         id=settlement.id,
         payment_id=locked.row.id,
         card_id=locked.row.card_id,
@@ -170,6 +170,9 @@ def _settlement_insert(locked: Locked, settlement: Settlement, order_reference: 
         late=late,
         at=locked.now,
     )
+
+
+_settlement = row_of(SettlementRow)
 
 
 def _event(locked: Locked, settlement: Settlement, order_reference: str, *, late: bool) -> Write:

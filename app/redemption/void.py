@@ -3,8 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import update
-
 from app.db.request import Reference, answer_again, keep_answer
 from app.db.together import Write, together
 from app.db.transaction import transaction
@@ -14,8 +12,7 @@ from app.issuance import one_key
 from app.issuance import rules as issuance_rules
 from app.issuance.reissue import queue_reissue
 from app.redemption import rules
-from app.redemption.holds import Locked, keep_for, lock_payment
-from app.redemption.models import PaymentRow
+from app.redemption.holds import Locked, change_payment, keep_for, lock_payment
 from app.redemption.payment import Payment, described_with
 
 
@@ -40,7 +37,7 @@ def void_payment(payment_id: PaymentId, *, store_id: StoreId, reference: Referen
         facts = {"store_id": store_id, "released_minor": released_minor}
         together(
             db,
-            update(PaymentRow).where(PaymentRow.id == payment_id).values(changes),
+            change_payment(payment_id, **changes),
             _reissue_rest(locked) if locked.payment.settled_minor else _keep_code(locked),
             event_of("payment_voided", at=locked.now, card_id=locked.row.card_id, payment_id=payment_id, facts=facts),
             keep_answer(reference, payment),
