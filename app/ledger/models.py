@@ -45,10 +45,14 @@ class Transfer(Base):
         CheckConstraint(
             """
             CASE kind
-                WHEN 'issue' THEN split_part(debit_id, ':', 2) = 'funding' AND credit_id = card_id || ':card:' || currency
-                WHEN 'settle' THEN debit_id = card_id || ':card:' || currency AND split_part(credit_id, ':', 2) = 'owed'
-                WHEN 'refund' THEN split_part(debit_id, ':', 2) = 'owed' AND credit_id = card_id || ':card:' || currency
-                WHEN 'lapse' THEN debit_id = card_id || ':card:' || currency AND split_part(credit_id, ':', 2) = 'breakage'
+                WHEN 'issue' THEN split_part(debit_id, ':', 2) = 'funding'
+                    AND credit_id = card_id || ':card:' || currency
+                WHEN 'settle' THEN debit_id = card_id || ':card:' || currency
+                    AND split_part(credit_id, ':', 2) = 'owed'
+                WHEN 'refund' THEN split_part(debit_id, ':', 2) = 'owed'
+                    AND credit_id = card_id || ':card:' || currency
+                WHEN 'lapse' THEN debit_id = card_id || ':card:' || currency
+                    AND split_part(credit_id, ':', 2) = 'breakage'
             END
             """,
             name="transfer_between",

@@ -180,7 +180,8 @@ def test_balances_move_in_replica_mode_too(urls: dict[str, str], card_id: str) -
         db.execute("SET session_replication_role = replica")
         db.execute("UPDATE payment SET refunded_minor = 500 WHERE card_id = %s", [card_id])
         db.execute(
-            "INSERT INTO transfer (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, payment_id, at)"
+            "INSERT INTO transfer"
+            " (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, payment_id, at)"
             " SELECT 'tra_x', 'refund', credit_id, debit_id, 500, currency, mode, card_id, payment_id, now()"
             " FROM transfer WHERE card_id = %s AND kind = 'settle'",
             [card_id],
