@@ -1,7 +1,5 @@
 """What somebody who has taken over a role may try, as tables: the statement, and what must refuse it."""
 
-# ruff: noqa: E501  statements are read as a table
-
 import re
 from collections.abc import Iterable
 from typing import Any

@@ -140,6 +140,13 @@ HOSTILE = [
     "SET constraint_exclusion = on",
 ]
 
+SETTLE = """
+INSERT INTO public.transfer (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, payment_id, at)
+SELECT 'tra_x', 'settle', card_id || ':card:GBP', store_id || ':owed:GBP', 3000, 'GBP', mode, card_id, id, now()
+FROM public.payment WHERE id = %s
+"""
+LEFT = "SELECT balance_minor FROM public.account a JOIN public.transfer t ON t.debit_id = a.id WHERE t.id = 'tra_x'"
+
 
 @pytest.mark.parametrize("setting", HOSTILE)
 def test_no_setting_of_the_service_changes_what_a_movement_does(urls: dict[str, str], setting: str) -> None:
@@ -154,15 +161,8 @@ def test_no_setting_of_the_service_changes_what_a_movement_does(urls: dict[str, 
             " ended_at = now() WHERE id = %s",
             [payment.id],
         )
-        db.execute(
-            "INSERT INTO public.transfer"
-            " (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, payment_id, at)"
-            " SELECT 'tra_x', 'settle', card_id || ':card:GBP', store_id || ':owed:GBP', 3000, 'GBP', mode, card_id, id,"
-            " now() FROM public.payment WHERE id = %s",
-            [payment.id],
-        )
-        left = "SELECT balance_minor FROM public.account WHERE id = (SELECT debit_id FROM public.transfer WHERE id = 'tra_x')"
-        assert db.execute(left.encode()).fetchone() == (2_000,)
+        db.execute(SETTLE, [payment.id])
+        assert db.execute(LEFT).fetchone() == (2_000,)
 
 
 # ── planted: a right too much, a guard that sleeps ──────────────────────────────────────────────────────────────────
