@@ -81,6 +81,7 @@ class Card(Base):
         ),
         ForeignKeyConstraint(["account_id", "currency", "mode"], ["account.id", "account.currency", "account.mode"]),
         UniqueConstraint("id", "mode", "currency"),
+        CheckConstraint("account_id = id || ':card:' || currency", name="card_account_is_its_own"),
         CheckConstraint("state IN ('active', 'spent', 'lapsed')", name="card_state"),
         Index("card_by_issuer", "issuer_id", "id"),
         Index("card_by_order_reference", "issuer_id", "order_reference"),

@@ -1,11 +1,32 @@
 -- The database as the last guard of the books.
 
 -- The only writer of a running balance: owned by the owner, run as the owner, fired by the insert of a transfer.
--- The service has no right to update an account, so it can move money only by writing down the movement.
-CREATE FUNCTION apply_transfer() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+-- The service has no right to update an account, so it can move money only by writing down the movement, and only a movement
+-- that what stands beside it bears out: a card is issued once, for its amount, out of its issuer's funding; a settle or refund
+-- goes to or from the store of a payment of this card, and sums up to what that payment says. Read after the account's lock.
+CREATE FUNCTION apply_transfer() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    card_account CONSTANT text := NEW.card_id || ':card:' || NEW.currency;
+    is_borne_out boolean;
 BEGIN
-    UPDATE public.account SET balance_minor = balance_minor - NEW.amount_minor WHERE id = NEW.debit_id AND kind = 'card';
-    UPDATE public.account SET balance_minor = balance_minor + NEW.amount_minor WHERE id = NEW.credit_id AND kind = 'card';
+    UPDATE public.account
+    SET balance_minor = balance_minor + CASE NEW.credit_id WHEN card_account THEN NEW.amount_minor ELSE -NEW.amount_minor END
+    WHERE id = card_account;
+    IF NEW.payment_id IS NULL THEN
+        SELECT CASE NEW.kind
+            WHEN 'issue' THEN NEW.debit_id = issuer_id || ':funding:' || currency AND NEW.amount_minor = issued_minor
+            ELSE NEW.credit_id = issuer_id || ':breakage:' || currency
+        END INTO is_borne_out FROM public.card WHERE id = NEW.card_id;
+    ELSE
+        SELECT p.store_id || ':owed:' || p.currency IN (NEW.debit_id, NEW.credit_id)
+            AND p.settled_minor = sum(t.amount_minor) FILTER (WHERE t.kind = 'settle')
+            AND p.refunded_minor = coalesce(sum(t.amount_minor) FILTER (WHERE t.kind = 'refund'), 0)
+        INTO is_borne_out FROM public.payment p JOIN public.transfer t ON t.card_id = p.card_id AND t.payment_id = p.id
+        WHERE p.id = NEW.payment_id AND p.card_id = NEW.card_id GROUP BY p.id;
+    END IF;
+    IF is_borne_out IS NOT TRUE THEN
+        RAISE EXCEPTION 'nothing bears out transfer %', NEW.id USING ERRCODE = 'check_violation', CONSTRAINT = 'transfer_borne_out';
+    END IF;
     RETURN NULL;
 END $$;
 REVOKE ALL ON FUNCTION apply_transfer() FROM PUBLIC;

@@ -65,6 +65,7 @@ CREATE TABLE card (
     CONSTRAINT card_pkey PRIMARY KEY (id),
     CONSTRAINT card_programme_id_issuer_id_mode_currency_fkey FOREIGN KEY(programme_id, issuer_id, mode, currency) REFERENCES programme (id, issuer_id, mode, currency),
     CONSTRAINT card_id_mode_currency_key UNIQUE (id, mode, currency),
+    CONSTRAINT card_account_is_its_own CHECK (account_id = id || ':card:' || currency),
     CONSTRAINT card_state CHECK (state IN ('active', 'spent', 'lapsed'))
 );
 CREATE INDEX card_by_issuer ON card (issuer_id, id);

@@ -142,9 +142,9 @@ def test_the_service_reads_all_that_it_writes(urls: dict[str, str], card_id: str
 def test_a_card_account_starts_at_nothing(urls: dict[str, str]) -> None:
     with role(urls, "service") as db:
         db.execute(
-            "INSERT INTO account (id, kind, owner_id, currency, mode) VALUES ('acc_x', 'card', 'x', 'GBP', 'test')"
+            "INSERT INTO account (id, kind, owner_id, currency, mode) VALUES ('x:card:GBP', 'card', 'x', 'GBP', 'test')"
         )
-        assert db.execute("SELECT balance_minor FROM account WHERE id = 'acc_x'").fetchone() == (0,)
+        assert db.execute("SELECT balance_minor FROM account WHERE id = 'x:card:GBP'").fetchone() == (0,)
 
 
 def test_a_movement_that_a_card_has_not_the_money_for_is_refused(urls: dict[str, str], card_id: str) -> None:
@@ -153,10 +153,12 @@ def test_a_movement_that_a_card_has_not_the_money_for_is_refused(urls: dict[str,
         card = db.execute("SELECT id FROM account WHERE owner_id = %s", [card_id]).fetchone()
         owed = db.execute("SELECT credit_id FROM transfer WHERE card_id = %s AND kind = 'settle'", [card_id]).fetchone()
         assert card is not None and owed is not None
-        with pytest.raises(errors.CheckViolation):
+        with pytest.raises(errors.CheckViolation, match="account_balance_not_negative"):
             db.execute(
-                "INSERT INTO transfer (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, at)"
-                " VALUES ('tra_x', 'settle', %s, %s, 2001, 'GBP', 'test', %s, now())",
+                "INSERT INTO transfer"
+                " (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, payment_id, at)"
+                " SELECT 'tra_x', 'settle', %s, %s, 2001, 'GBP', 'test', card_id, id, now()"
+                " FROM payment WHERE card_id = %s",
                 [card[0], owed[0], card_id],
             )
 
@@ -176,9 +178,11 @@ def test_not_even_the_superuser_changes_the_books_by_a_plain_statement(
 def test_balances_move_in_replica_mode_too(urls: dict[str, str], card_id: str) -> None:
     with role(urls, "admin") as db:
         db.execute("SET session_replication_role = replica")
+        db.execute("UPDATE payment SET refunded_minor = 500 WHERE card_id = %s", [card_id])
         db.execute(
-            "INSERT INTO transfer (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, at)"
-            " SELECT 'tra_x', 'refund', credit_id, debit_id, 500, currency, mode, card_id, now()"
+            "INSERT INTO transfer"
+            " (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, payment_id, at)"
+            " SELECT 'tra_x', 'refund', credit_id, debit_id, 500, currency, mode, card_id, payment_id, now()"
             " FROM transfer WHERE card_id = %s AND kind = 'settle'",
             [card_id],
         )

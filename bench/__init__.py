@@ -1,0 +1,1 @@
+"""Benchmarks: how fast the service is, and on how many cards."""
