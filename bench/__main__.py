@@ -1,0 +1,40 @@
+"""`./run bench`: how fast the money's path is on this machine, as ratios within one run against stated limits."""
+
+import sys
+
+import click
+
+from bench.measure import Amounts, measure
+from bench.report import LOOSE, STRICT, misses, shown
+
+FULL = Amounts(issues=1_300, claims=1_200, exchanges=900, alone=200, settles=1_600, hash_s=3)
+SHORT = Amounts(issues=200, claims=190, exchanges=150, alone=30, settles=320, hash_s=1)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--cards", multiple=True, default=("10_000", "1_000_000"), show_default=True, help="Sizes, again for each."
+)
+@click.option(
+    "--short", is_flag=True, help="Fewer requests and loose limits: shows that nothing has become much slower."
+)
+def main(cards: tuple[str, ...], short: bool) -> None:
+    """Start a server and the service for each size, measure every verb, and print a table and a chart.
+
+    Exits with 1 when a ratio misses its limit. Keep the machine quiet meanwhile: rates alone say little.
+    """
+    figures = [measure(int(size), SHORT if short else FULL, _say) for size in cards]
+    click.echo(shown(figures))
+    missed = misses(figures, LOOSE if short else STRICT)
+    for miss in missed:
+        click.echo(f"missed: {miss}")
+    sys.exit(1 if missed else 0)
+
+
+def _say(what: str) -> None:
+    """Progress, apart from the result."""
+    click.echo(f"{what} …", err=True)
+
+
+if __name__ == "__main__":
+    main()
