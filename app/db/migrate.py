@@ -51,13 +51,17 @@ def upgrade(migrate_url: str) -> None:
 
 def is_current(url: str) -> bool:
     """Whether the schema is the one that this release needs."""
-    newest = max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
     with connect(_libpq(url)) as db:
         try:
             row = db.execute("SELECT version_num FROM schema_version").fetchone()
         except UndefinedTable:
             return False
-    return row is not None and row[0] == newest
+    return row is not None and row[0] == newest_version()
+
+
+def newest_version() -> str:
+    """The schema that this release needs."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def _make_role(admin: Connection, role: str, password: str | None) -> None:
