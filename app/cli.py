@@ -108,10 +108,13 @@ def restore(file: Path, identity: Path, bootstrap: bool) -> None:
 
     _end_in_order()
     url, _ = _env("DATABASE_MIGRATE_URL"), _env("DATABASE_URL")
-    with _connected():
+
+    def prepare() -> None:
         if bootstrap:
             _make_roles(url)
-        rows = restore(url, file, identity, programs=os.environ.get("POSTGRES_BIN"), say=_say).rows
+
+    with _connected():
+        rows = restore(url, file, identity, programs=os.environ.get("POSTGRES_BIN"), say=_say, prepare=prepare).rows
         click.echo(f"Restored {rows['card']} cards, {rows['transfer']} transfers, {sum(rows.values())} rows.")
         current = is_current(_env("DATABASE_URL"))
     wrong = _differences()

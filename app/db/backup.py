@@ -16,8 +16,8 @@ from typing import Any, Self
 from psycopg import Connection, IsolationLevel, connect, sql
 from psycopg.errors import InsufficientPrivilege, UndefinedTable
 
-from app.db.client_programs import Program, find_program, plain, running
-from app.db.migrate import OWNER
+from app.db.client_programs import Program, find_program, running
+from app.db.migrate import OWNER, libpq
 from app.db.sealed_file import BackupError, Progress, Say, Source, draft_of, read_recipients, seal
 
 #: A migration that runs meanwhile is waited for, but not for ever.
@@ -93,7 +93,7 @@ def count_rows(db: Connection[Any]) -> dict[str, int]:
 @contextmanager
 def act_as_owner(url: str) -> Iterator[Connection[Any]]:
     """A connection by the migrator's URL that acts as the owner, however long it takes."""
-    with connect(plain(url)) as db:
+    with connect(libpq(url)) as db:
         db.execute("SET statement_timeout = 0")
         db.execute("SET idle_in_transaction_session_timeout = 0")
         try:

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import make_url
 
 from app.db.embedded_install import client_programs
-from app.db.migrate import OWNER
+from app.db.migrate import OWNER, libpq
 from app.db.sealed_file import BackupError
 
 #: Where Debian's packages keep each version.
@@ -101,11 +101,6 @@ def running(program: Program, url: str, *arguments: str, feeds: bool = False) ->
                         pipe.close()
 
 
-def plain(url: str) -> str:
-    """A SQLAlchemy URL as libpq wants it."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-
-
 def _password_file(url: str) -> IO[bytes]:
     """The password in a file that has no name, and is gone with the last process that has it open.
 
@@ -121,7 +116,7 @@ def _password_file(url: str) -> IO[bytes]:
 
 def _without_password(url: str, passfile: IO[bytes]) -> str:
     """What may stand in the list of processes."""
-    words = conninfo_to_dict(plain(url))
+    words = conninfo_to_dict(libpq(url))
     if words.pop("password", None):
         words["passfile"] = f"/proc/self/fd/{passfile.fileno()}"
     return make_conninfo("", **words)

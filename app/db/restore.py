@@ -1,6 +1,6 @@
 """Restore: a backup, read to its end and found genuine, into an empty database, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,20 @@ Before a worker or the service runs on this copy: what it was made from must hav
 and take codes. What happened since the backup is undone here, and letters that waited go out again: docs/backups.md"""
 
 
-def restore(url: str, path: Path, identity: Path, *, programs: str | None, say: Say) -> Manifest:
+def restore(
+    url: str, path: Path, identity: Path, *, programs: str | None, say: Say, prepare: Callable[[], None] = lambda: None
+) -> Manifest:
     """Restores a backup into the empty database of the URL, the migrator's, or nothing at all.
 
-    The rows of every table are counted again. Raises BackupError with advice.
+    `prepare` makes that database, once the file has proved whole. The rows of every table are counted again.
+    Raises BackupError with advice.
     """
     identities = read_identities(identity)
     say(f"Reading {path} to its end …")
     manifest = read_manifest(path, identities)
     if manifest.schema > newest_version():
         raise BackupError(f"{path} is of schema {manifest.schema}, newer than this release: restore with a newer one")
+    prepare()
     with act_as_owner(url) as db:
         _refuse_what_is_not_empty(db)
         least = max(manifest.major, db.info.server_version // 10_000)
@@ -112,7 +116,7 @@ class _AfterFirstLine:
 
 _OBJECTS = """
     SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND relkind <> 'i'
     UNION ALL
     SELECT proname FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
