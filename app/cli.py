@@ -88,9 +88,8 @@ def backup(target: Path, recipients: tuple[str, ...]) -> None:
     """
     from app.db.backup import WITHOUT_KEYS, back_up
 
-    _end_in_order()
-    url, keys = _env("DATABASE_MIGRATE_URL"), recipients or os.environ.get("BACKUP_RECIPIENTS", "").split()
-    with _connected():
+    url, keys = _env("DATABASE_MIGRATE_URL"), recipients or (os.environ.get("BACKUP_RECIPIENTS") or "").split()
+    with _ending_in_order(), _connected():
         made = back_up(url, target, keys, programs=os.environ.get("POSTGRES_BIN"), say=_say)
     rows = made.manifest.rows
     click.echo(f"{made.path}: {made.size / 1e6:.1f} MB in {made.took_s:.1f} s, as of {made.manifest.taken_at}")
@@ -106,14 +105,13 @@ def restore(file: Path, identity: Path, bootstrap: bool) -> None:
     """Bring a backup back, whole or not at all, into an empty database, and audit it; exit 1 on any difference."""
     from app.db.restore import BEFORE_ANYTHING_RUNS, restore
 
-    _end_in_order()
     url, _ = _env("DATABASE_MIGRATE_URL"), _env("DATABASE_URL")
 
     def prepare() -> None:
         if bootstrap:
             _make_roles(url)
 
-    with _connected():
+    with _ending_in_order(), _connected():
         rows = restore(url, file, identity, programs=os.environ.get("POSTGRES_BIN"), say=_say, prepare=prepare).rows
         click.echo(f"Restored {rows['card']} cards, {rows['transfer']} transfers, {sum(rows.values())} rows.")
         current = is_current(_env("DATABASE_URL"))
@@ -331,9 +329,14 @@ def _differences() -> int:
     return wrong
 
 
-def _end_in_order() -> None:
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
     """Asked to end, a command lets go of what it has begun."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -28,13 +29,20 @@ def keeper(own_database: Settings, urls: dict[str, str], tmp_path: Path) -> Keep
     return Keeper(source, folder, tmp_path / "identity", make_identity(tmp_path / "identity"))
 
 
-@pytest.fixture
-def place(server: EmbeddedPostgres, urls: dict[str, str]) -> Iterator[Place]:
-    """An empty database that belongs to the owner, beside the one that is backed up."""
+@contextmanager
+def empty_place(server: EmbeddedPostgres, urls: dict[str, str]) -> Iterator[Place]:
+    """A database that belongs to the owner and is empty, until the block ends."""
     name = f"scrip_{secrets.token_hex(4)}"
     made = place_called(name, urls)
     of = made.urls
     bootstrap(server.admin_url, migrate_url=of["migrator"], service_url=of["service"], reader_url=of["reader"])
     yield made
     with psycopg.connect(libpq(server.admin_url), autocommit=True) as db:
-        db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+        db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def place(server: EmbeddedPostgres, urls: dict[str, str]) -> Iterator[Place]:
+    """Where one test restores to."""
+    with empty_place(server, urls) as made:
+        yield made
