@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ import click
 
 from app.config import Settings, UnsafeSettings, read_argon2
 from app.db.migrate import bootstrap as make_roles
-from app.db.migrate import upgrade
+from app.db.migrate import is_current, upgrade
+from app.db.sealed_file import BackupError
 from app.errors import Refusal
 from app.web.context import Acting, acting
 
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     acting.set(Acting(f"operator:{getpass.getuser()}"))
     try:
         scrip(arguments, prog_name="scrip", standalone_mode=True)
-    except (UnsafeSettings, Refusal, ValueError, DatabaseAway) as error:
+    except (UnsafeSettings, Refusal, ValueError, DatabaseAway, BackupError) as error:
         click.echo(f"scrip: {error}", err=True)
         sys.exit(1)
 
@@ -54,12 +56,7 @@ def migrate(bootstrap: bool) -> None:
     """Bring the database to this release's schema."""
     url = _env("DATABASE_MIGRATE_URL")
     if bootstrap:
-        make_roles(
-            _env("DATABASE_ADMIN_URL"),
-            migrate_url=url,
-            service_url=_env("DATABASE_URL"),
-            reader_url=os.environ.get("DATABASE_READER_URL"),
-        )
+        _make_roles(url)
     upgrade(url)
     click.echo("The schema is up to date.")
 
@@ -78,21 +75,50 @@ def worker() -> None:
 @scrip.command()
 def audit() -> None:
     """Recompute the books and every card's key from the transfers; exit 1 on any difference."""
-    from sqlalchemy import NullPool, create_engine
+    sys.exit(1 if _differences() else 0)
 
-    from app.ledger.audit import NAMED, audit
 
-    url = os.environ.get("DATABASE_READER_URL") or _env("DATABASE_URL")
-    wrong = 0
-    with _connected(), create_engine(url, isolation_level="REPEATABLE READ", poolclass=NullPool).begin() as db:
-        for check, count, findings in audit(db):
-            click.echo(f"{'ok  ' if not count else 'FAIL'} {check.name}")
-            for finding in findings:
-                click.echo(f"       {finding.subject}: {finding.wrong}")
-            if count > NAMED:
-                click.echo(f"       and {count - NAMED} more")
-            wrong += count
-    click.echo(f"{wrong} differences." if wrong else "The books balance.")
+@scrip.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--recipient", "recipients", multiple=True, help="Who may restore: age1…; again for each.")
+def backup(target: Path, recipients: tuple[str, ...]) -> None:
+    """Write the whole database, as of this moment and encrypted, to a new file, or to a folder. Without the key files.
+
+    The service may run meanwhile. Recipients are those of BACKUP_RECIPIENTS where none is named.
+    """
+    from app.db.backup import WITHOUT_KEYS, back_up
+
+    url, keys = _env("DATABASE_MIGRATE_URL"), recipients or (os.environ.get("BACKUP_RECIPIENTS") or "").split()
+    with _ending_in_order(), _connected():
+        made = back_up(url, target, keys, programs=os.environ.get("POSTGRES_BIN"), say=_say)
+    rows = made.manifest.rows
+    click.echo(f"{made.path}: {made.size / 1e6:.1f} MB in {made.took_s:.1f} s, as of {made.manifest.taken_at}")
+    click.echo(f"{rows['card']} cards, {rows['transfer']} transfers, {sum(rows.values())} rows in {len(rows)} tables.")
+    click.echo(WITHOUT_KEYS)
+
+
+@scrip.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--identity", type=click.Path(path_type=Path), required=True, help="The file of the private key.")
+@click.option("--bootstrap", is_flag=True, help="Make roles and database first, as DATABASE_ADMIN_URL.")
+def restore(file: Path, identity: Path, bootstrap: bool) -> None:
+    """Bring a backup back, whole or not at all, into an empty database, and audit it; exit 1 on any difference."""
+    from app.db.restore import BEFORE_ANYTHING_RUNS, restore
+
+    url, _ = _env("DATABASE_MIGRATE_URL"), _env("DATABASE_URL")
+
+    def prepare() -> None:
+        if bootstrap:
+            _make_roles(url)
+
+    with _ending_in_order(), _connected():
+        rows = restore(url, file, identity, programs=os.environ.get("POSTGRES_BIN"), say=_say, prepare=prepare).rows
+        click.echo(f"Restored {rows['card']} cards, {rows['transfer']} transfers, {sum(rows.values())} rows.")
+        current = is_current(_env("DATABASE_URL"))
+    wrong = _differences()
+    click.echo("Start nothing on this copy: its books are wrong." if wrong else BEFORE_ANYTHING_RUNS)
+    if not current:
+        click.echo("The backup is of an older schema: run `scrip migrate`, then `scrip audit`.")
     sys.exit(1 if wrong else 0)
 
 
@@ -225,6 +251,15 @@ def init_keys() -> None:
         click.echo(f"made {path}")
 
 
+@keys.command("identity")
+@click.argument("file", type=click.Path(path_type=Path))
+def make_identity(file: Path) -> None:
+    """Draw the private key that backups are restored with; prints its recipient, the public key to make them for."""
+    from app.db.sealed_file import make_identity
+
+    click.echo(make_identity(file))
+
+
 @keys.command("rotate-pepper")
 @click.option("--retire", is_flag=True, help="Kill the codes of older epochs at once; their holders get new links.")
 @wired
@@ -255,12 +290,57 @@ class DatabaseAway(Exception):
 
 @contextmanager
 def _connected() -> Iterator[None]:
+    from psycopg import OperationalError as Unreachable
     from sqlalchemy.exc import OperationalError
 
     try:
         yield
-    except OperationalError as error:
-        raise DatabaseAway(f"the database cannot be reached: {str(error.orig).splitlines()[0]}") from None
+    except (OperationalError, Unreachable) as error:
+        said = error.orig if isinstance(error, OperationalError) else error
+        raise DatabaseAway(f"the database cannot be reached: {str(said).splitlines()[0]}") from None
+
+
+def _make_roles(migrate_url: str) -> None:
+    make_roles(
+        _env("DATABASE_ADMIN_URL"),
+        migrate_url=migrate_url,
+        service_url=_env("DATABASE_URL"),
+        reader_url=os.environ.get("DATABASE_READER_URL"),
+    )
+
+
+def _differences() -> int:
+    """Audits, and prints what was checked and what is wrong."""
+    from sqlalchemy import NullPool, create_engine
+
+    from app.ledger.audit import NAMED, audit
+
+    url = os.environ.get("DATABASE_READER_URL") or _env("DATABASE_URL")
+    wrong = 0
+    with _connected(), create_engine(url, isolation_level="REPEATABLE READ", poolclass=NullPool).begin() as db:
+        for check, count, findings in audit(db):
+            click.echo(f"{'ok  ' if not count else 'FAIL'} {check.name}")
+            for finding in findings:
+                click.echo(f"       {finding.subject}: {finding.wrong}")
+            if count > NAMED:
+                click.echo(f"       and {count - NAMED} more")
+            wrong += count
+    click.echo(f"{wrong} differences." if wrong else "The books balance.")
+    return wrong
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Asked to end, a command lets go of what it has begun."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _env(name: str) -> str:

@@ -126,7 +126,7 @@ def test_key_files_are_made_once(run: Run, environment: dict[str, str], tmp_path
 
 def test_help_says_what_each_command_does(run: Run) -> None:
     shown = run("--help").output
-    for name in ("audit", "client", "demo", "issuer", "keys", "migrate", "store", "worker"):
+    for name in ("audit", "backup", "client", "demo", "issuer", "keys", "migrate", "restore", "store", "worker"):
         assert re.search(rf"^  {name} +\S", shown, re.MULTILINE), name
 
 

@@ -55,6 +55,13 @@ def install() -> Install:
     return Install(_copy_for_others(root) / WHEEL / "pginstall18" / "bin", _account())
 
 
+def client_programs() -> Path | None:
+    """Where the wheel keeps pg_dump and its like: they run as anybody, root too, and need no copy."""
+    with suppress(EmbeddedError):
+        return _wheel_root() / WHEEL / "pginstall18" / "bin"
+    return None
+
+
 def refuse_unreachable(folder: Path, account: Account) -> None:
     """Raises EmbeddedError when the account cannot traverse to a folder; says at which step, and what to do."""
     if not can_traverse(folder, account):

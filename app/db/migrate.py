@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from psycopg import Connection, connect, sql
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import UndefinedTable
 from sqlalchemy import make_url
 
@@ -20,7 +21,7 @@ def bootstrap(admin_url: str, *, migrate_url: str, service_url: str, reader_url:
         if url and make_url(url).username != role:
             raise ValueError(f"the URL for {role} names another role")
     database = make_url(migrate_url).database or "scrip"
-    with connect(_libpq(admin_url), autocommit=True) as admin:
+    with connect(libpq(admin_url), autocommit=True) as admin:
         _make_role(admin, OWNER, None)
         for role, url in logins.items():
             _make_role(admin, role, make_url(url).password if url else None)
@@ -54,13 +55,17 @@ def upgrade(migrate_url: str) -> None:
 
 def is_current(url: str) -> bool:
     """Whether the schema is the one that this release needs."""
-    newest = max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
-    with connect(_libpq(url)) as db:
+    with connect(libpq(url)) as db:
         try:
             row = db.execute("SELECT version_num FROM schema_version").fetchone()
         except UndefinedTable:
             return False
-    return row is not None and row[0] == newest
+    return row is not None and row[0] == newest_version()
+
+
+def newest_version() -> str:
+    """The schema that this release needs."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def _make_role(admin: Connection, role: str, password: str | None) -> None:
@@ -75,6 +80,8 @@ def _make_role(admin: Connection, role: str, password: str | None) -> None:
     admin.execute(limits + login)
 
 
-def _libpq(url: str) -> str:
-    """A SQLAlchemy URL as libpq wants it."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+def libpq(url: str) -> str:
+    """A SQLAlchemy URL in libpq's words."""
+    made = make_url(url)
+    _, words = made.get_dialect()().create_connect_args(made)
+    return make_conninfo("", **words)
