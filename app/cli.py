@@ -15,7 +15,7 @@ from app.config import Settings, UnsafeSettings, read_argon2
 from app.db.migrate import bootstrap as make_roles
 from app.db.migrate import is_current, upgrade
 from app.db.sealed_file import BackupError
-from app.errors import Refusal
+from app.errors import Busy, Refusal
 from app.web.context import Acting, acting
 
 MODE = click.Choice(["live", "test"])
@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     acting.set(Acting(f"operator:{getpass.getuser()}"))
     try:
         scrip(arguments, prog_name="scrip", standalone_mode=True)
+    except Busy as busy:
+        click.echo(f"scrip: {_why(busy)}", err=True)
+        sys.exit(1)
     except (UnsafeSettings, Refusal, ValueError, DatabaseAway, BackupError) as error:
         click.echo(f"scrip: {error}", err=True)
         sys.exit(1)
@@ -286,6 +289,14 @@ def rotate_signing(compromised: bool) -> None:
 
 class DatabaseAway(Exception):
     """The database cannot be reached, or does not let this role in."""
+
+
+def _why(busy: Busy) -> str:
+    """What an operator can mend: a caller of the API is told no more than that it should try again."""
+    said = getattr(busy.__cause__, "orig", None)
+    if said is not None:
+        return f"the database cannot be used: {str(said).strip().splitlines()[0]}"
+    return "the database is busy: try again shortly"
 
 
 @contextmanager

@@ -18,6 +18,9 @@ ARGON2_FLOOR_KIB, ARGON2_FLOOR_TIME = 19_456, 2
 #: A pepper epoch as its line holds it: pepper, salt, and the Argon2 cost (KiB, passes, lanes) of its codes.
 PEPPER_EPOCH = struct.Struct(">32s32sIII")
 
+#: The one role that the service runs as: it can add to the books, and change nothing in them.
+SERVICE_ROLE = "scrip_service"
+
 KEY_FILES = ("pepper", "personal", "sealing", "session", "hashing")
 
 
@@ -181,8 +184,9 @@ def _one_of(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> 
 
 
 def _database_url(url: str) -> str:
-    if not url.startswith("postgresql+psycopg://"):
-        raise UnsafeSettings("DATABASE_URL must be postgresql+psycopg://scrip_service:…@host/database")
+    """A role with more rights, a superuser above all, would take the database's own guard away."""
+    if not url.startswith("postgresql+psycopg://") or urlsplit(url).username != SERVICE_ROLE:
+        raise UnsafeSettings(f"DATABASE_URL must be postgresql+psycopg://{SERVICE_ROLE}:…@host/database")
     return url
 
 

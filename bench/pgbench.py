@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from psycopg import Binary
 from psycopg.types.json import Json, Jsonb
 from sqlalchemy import event, make_url
 
-from app.db.embedded_install import install
+from app.db.embedded_install import client_programs
 from app.db.engine import engine
 
 CLIENTS, THREADS = 16, 2
@@ -62,8 +63,8 @@ class _Script:
     def literal(self, value: Any) -> str:
         if value is None or isinstance(value, bool | int):
             return "NULL" if value is None else str(value).lower()
-        if isinstance(value, bytes):
-            return f"'\\x{value.hex()}'"
+        if isinstance(value, Binary):
+            return f"'\\x{bytes(value.obj).hex()}'"
         if isinstance(value, Json | Jsonb):
             return self.text(json.dumps(value.obj))
         return self.text(value.isoformat() if isinstance(value, datetime) else str(value))
@@ -87,7 +88,7 @@ def run(url: str, script: Path, *, first: int, each: int) -> float:
     """Settles `each` payments by each client, those after number `first`; returns how many a second."""
     parts = make_url(url)
     command = [
-        str(install().bin / "pgbench"),
+        str((client_programs() or Path()) / "pgbench"),
         *("--no-vacuum", "--protocol=prepared", f"--client={CLIENTS}", f"--jobs={THREADS}", f"--transactions={each}"),
         *(f"--define=first={first}", f"--define=each={each}", "--define=n=0", f"--file={script}"),
         *(f"--host={parts.query['host']}", f"--username={parts.username}", str(parts.database)),

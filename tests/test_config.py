@@ -46,6 +46,8 @@ def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
         ({"PUBLIC_URL": "https://cards.example/shop"}, "must be an origin"),
         ({"PUBLIC_URL": "cards.example"}, "must be an origin"),
         ({"DATABASE_URL": "sqlite:///scrip.db"}, "DATABASE_URL must be postgresql"),
+        ({"DATABASE_URL": "postgresql+psycopg://postgres:pw@db.example/scrip"}, "scrip_service"),
+        ({"DATABASE_URL": "postgresql+psycopg://scrip_migrator:pw@db.example/scrip"}, "scrip_service"),
         ({"MAIL_FROM": "cards"}, "MAIL_FROM must be an address"),
         ({"SMTP_TLS": "none"}, "for loopback only"),
         ({"SMTP_TLS": "ssl"}, "must be one of"),

@@ -7,8 +7,10 @@ from psycopg.conninfo import make_conninfo
 from psycopg.errors import UndefinedTable
 from sqlalchemy import make_url
 
+from app.config import SERVICE_ROLE
+
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
-OWNER, MIGRATOR, SERVICE, READER = "scrip_owner", "scrip_migrator", "scrip_service", "scrip_reader"
+OWNER, MIGRATOR, SERVICE, READER = "scrip_owner", "scrip_migrator", SERVICE_ROLE, "scrip_reader"
 
 
 def bootstrap(admin_url: str, *, migrate_url: str, service_url: str, reader_url: str | None = None) -> None:

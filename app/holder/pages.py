@@ -20,7 +20,7 @@ from app.ids import LinkId, is_id
 from app.issuance.claim import Claimed
 from app.web.arguments import read_json
 from app.web.context import Acting, acting
-from app.web.display import display_date, display_money
+from app.web.display import display_date, display_money, last_day
 from app.web.problems import status_of
 
 View = Callable[..., Response]
@@ -278,7 +278,7 @@ def _page(template: str, *, status: int = 200, **words: Any) -> Response:
 
 
 @blueprint.context_processor
-def page_words() -> dict[str, Callable[..., str]]:
+def page_words() -> dict[str, Callable[..., object]]:
     """How these pages show money and times, and name their files."""
     return {
         "money": display_money,
@@ -286,6 +286,7 @@ def page_words() -> dict[str, Callable[..., str]]:
         "utc": _utc,
         "in_utc": _in_words,
         "day": display_date,
+        "last_day": last_day,
     }
 
 

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from app import clock
+from app.db.together import row_of, together
 from app.db.transaction import transaction
+from app.events.event import event_of
 from app.ids import IssuerId, new_id
+from app.issuance import rules
 from app.issuance.models import Issuer as IssuerRow
 
 
@@ -22,11 +25,19 @@ class Issuer:
 
 
 def add_issuer(name: str, *, mode: str) -> Issuer:
-    """Adds an issuer in mode `live` or `test`."""
+    """Adds an issuer in mode `live` or `test`. Raises InvalidRequest for a name that people could not read, Busy."""
+    rules.check_name(name)
     with transaction() as db:
         issuer = Issuer(IssuerId(new_id("iss")), name, mode, clock.now(db))
-        db.execute(insert(IssuerRow).values(id=issuer.id, name=name, mode=mode, created_at=issuer.created_at))
+        together(
+            db,
+            _issuer(id=issuer.id, name=name, mode=mode, created_at=issuer.created_at),
+            event_of("issuer_added", at=issuer.created_at, facts={"issuer_id": issuer.id}),
+        )
         return issuer
+
+
+_issuer = row_of(IssuerRow)
 
 
 def list_issuers() -> list[Issuer]:

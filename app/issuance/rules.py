@@ -33,6 +33,12 @@ NEW_LINKS_A_DAY, NEW_LINKS_APART = 3, timedelta(minutes=10)
 RELEASED_LIVES, REVIVED_LIVES = timedelta(days=14), timedelta(days=90)
 
 
+def check_name(name: str) -> None:
+    """An issuer's or a store's name, as holders will read it. Raises InvalidRequest."""
+    if not name.strip() or not name.isprintable():
+        raise InvalidRequest("A name has at least one letter, and stands on one line.", pointer="/name")
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a programme says about issuing. Amounts in minor units."""

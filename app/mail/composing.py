@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from app.mail.delivery import Parcel
 from app.mail.filling import Filled
 from app.mail.letter import DueLetter
-from app.web.display import display_date, display_money
+from app.web.display import display_date, display_money, last_day
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: What templates may name; what a fill leaves out is None.
@@ -125,6 +125,7 @@ def _rendered(filled: Filled) -> tuple[str, str, str]:
     values = {**dict.fromkeys(NAMES), **_tamed(filled.context)}
     values["money"] = partial(display_money, locale=filled.locale)
     values["date"] = partial(display_date, locale=filled.locale)
+    values["last_day"] = last_day
     values["language"] = LANGUAGE
     template = _environment().get_template(f"{filled.template}.txt")
     subject = "".join(template.blocks["subject"](template.new_context(values)))

@@ -11,8 +11,10 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from app import clock
+from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
+from app.events.event import event_of
 from app.ids import is_id, new_id
 from app.oauth.models import Client as ClientRow
 from app.oauth.models import ClientSecret
@@ -89,6 +91,7 @@ def rotate_secret(client_id: str) -> NewClient:
         db.execute(update(ClientSecret).where(ClientSecret.id.in_(retired)).values(retired_at=now))
         taken = {row.slot for row in live[: SECRETS_AT_ONCE - 1]}
         free = next(slot for slot in range(1, SECRETS_AT_ONCE + 1) if slot not in taken)
+        together(db, event_of("client_rotated", at=now, facts={"client_id": client_id}))
         return NewClient(client_id, _draw_secret(db, client_id, mode=mode, slot=free, now=now))
 
 
@@ -99,11 +102,10 @@ def disable_client(client_id: str) -> None:
     """
     with transaction() as db:
         _lock_client(db, client_id, also_disabled=True)
-        db.execute(
-            update(ClientRow)
-            .where(ClientRow.id == client_id, ClientRow.disabled_at.is_(None))
-            .values(disabled_at=clock.now(db))
-        )
+        now = clock.now(db)
+        enabled = (ClientRow.id == client_id, ClientRow.disabled_at.is_(None))
+        if db.execute(update(ClientRow).where(*enabled).values(disabled_at=now)).rowcount:
+            together(db, event_of("client_disabled", at=now, facts={"client_id": client_id}))
 
 
 def list_clients() -> list[Client]:
@@ -206,6 +208,8 @@ def _insert_client(
             created_at=now,
         )
     )
+    facts = {"client_id": client_id, "party_id": issuer_id or store_id, "scopes": list(in_order(scopes))}
+    together(db, event_of("client_added", at=now, facts=facts))
     return NewClient(client_id, _draw_secret(db, client_id, mode=mode, slot=1, now=now))
 
 

@@ -13,7 +13,9 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from app import clock
 from app.config import settings
+from app.db.together import together
 from app.db.transaction import transaction
+from app.events.event import event_of
 from app.oauth.key_ring import (
     ALGORITHM,
     PUBLISHED_BEFORE,
@@ -96,6 +98,8 @@ def rotate_signing(purpose: Purpose | None = None, *, compromised: bool = False)
         _retire_due(db, now)
         rotate = _replace if compromised else _promote
         rotations = [rotate(db, each, now) for each in PURPOSES if purpose in (None, each)]
+        kind = "signing_keys_replaced" if compromised else "signing_keys_rotated"
+        together(db, event_of(kind, at=now, facts={each.purpose: each.kid for each in rotations}))
     forget_keys()
     return rotations
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 from sqlalchemy import select, text
 
+from app import clock
 from app.config import read_key_lines, settings
+from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import Busy
+from app.events.event import event_of
 from app.issuance.models import CardKey, Code
 from app.key_files import draw_epoch, write_key_lines
 from app.redemption.reissue import retire_code
@@ -27,6 +30,7 @@ def start_epoch() -> int:
         raise ValueError("two pepper epochs are in use; wait until the older has drained, or give --retire")
     newest = max(read_key_lines(path)) + 1
     write_key_lines(path, {**kept, newest: draw_epoch(settings().argon2)})
+    _note("pepper_epoch_started", newest)
     return newest
 
 
@@ -47,6 +51,7 @@ def retire_old_epochs() -> int:
         card_ids = list(db.scalars(query))
     retired = sum(retire_code(card_id, newest) for card_id in card_ids)
     write_key_lines(path, {newest: epochs[newest]})
+    _note("pepper_epochs_retired", newest)
     return retired
 
 
@@ -63,6 +68,12 @@ def _wait_for_claims_under_way() -> None:
                 return
         time.sleep(0.1)
     raise Busy
+
+
+def _note(kind: str, epoch: int) -> None:
+    """The epochs live in a file: the event can only follow."""
+    with transaction() as db:
+        together(db, event_of(kind, at=clock.now(db), facts={"epoch": epoch}))
 
 
 def _in_use(path: Path) -> dict[int, bytes]:

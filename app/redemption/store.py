@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from app import clock
+from app.db.together import row_of, together
 from app.db.transaction import transaction
+from app.events.event import event_of
 from app.ids import StoreId, new_id
+from app.issuance import rules
 from app.redemption.models import Store as StoreRow
 
 
@@ -22,11 +25,19 @@ class Store:
 
 
 def add_store(name: str, *, mode: str) -> Store:
-    """Adds a store in mode `live` or `test`."""
+    """Adds a store in mode `live` or `test`. Raises InvalidRequest for a name that people could not read, Busy."""
+    rules.check_name(name)
     with transaction() as db:
         store = Store(StoreId(new_id("str")), name, mode, clock.now(db))
-        db.execute(insert(StoreRow).values(id=store.id, name=name, mode=mode, created_at=store.created_at))
+        together(
+            db,
+            _store(id=store.id, name=name, mode=mode, created_at=store.created_at),
+            event_of("store_added", at=store.created_at, facts={"store_id": store.id}),
+        )
         return store
+
+
+_store = row_of(StoreRow)
 
 
 def list_stores() -> list[Store]:

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 
@@ -34,6 +34,14 @@ def display_money(money: Money, locale: str | None = None) -> str:
 def display_date(at: datetime, locale: str | None = None) -> str:
     """`23 November 2026`: the day of a moment in UTC, the month in words, so that nobody takes it for the day."""
     return format_date(at.astimezone(UTC).date(), format="long", locale=known_locale(locale))
+
+
+def last_day(at: datetime) -> datetime:
+    """A moment of the last day that is whole before something ends at `at`; or now, where that is less than a day off.
+
+    What ends five past midnight is not good on that day, whatever its date says.
+    """
+    return max(at - timedelta(days=1), min(at, datetime.now(UTC)))
 
 
 @lru_cache(maxsize=256)

@@ -99,8 +99,8 @@ def test_each_kind_says_what_happened(kind: str, subject: str, says: str) -> Non
     for words in (text_of(message), Page(html_of(message)).words):
         assert says in " ".join(words.split())
         assert "£20.00" in words
-        assert "Spend it by 23 November 2027" in words
-        assert "The link can be opened until 21 February 2027." in words
+        assert "Spend it by 22 November 2027" in words
+        assert "The link can be opened until 20 February 2027." in words
         assert "Nobody from Scrip or a store will ever call or write to ask for your code." in words
 
 
@@ -156,7 +156,7 @@ def test_a_fill_may_leave_out_what_the_letter_has_no_use_for() -> None:
 def test_money_and_dates_are_the_holders_own() -> None:
     message = written("claim", locale="de_DE")
     assert "20,00\N{NO-BREAK SPACE}£" in text_of(message)
-    assert "23. November 2027" in text_of(message)
+    assert "22. November 2027" in text_of(message)
 
 
 def test_the_headers_of_a_letter() -> None:

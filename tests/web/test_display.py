@@ -6,7 +6,7 @@ import pytest
 from babel.numbers import get_currency_precision
 
 from app.money import Money, minor_digits
-from app.web.display import display_date, display_money
+from app.web.display import display_date, display_money, last_day
 
 NBSP = "\N{NO-BREAK SPACE}"
 
@@ -72,3 +72,13 @@ def test_dates_have_their_month_in_words(locale: str, shown: str) -> None:
 def test_a_date_is_the_day_in_utc_whatever_the_zone_of_the_time() -> None:
     early = datetime(2027, 11, 24, 1, 0, tzinfo=timezone(timedelta(hours=2)))
     assert display_date(early, "en_GB") == "23 November 2027"
+
+
+def test_the_last_day_is_one_on_which_it_is_still_good() -> None:
+    """What ends five past midnight is shown by the day before; what ends within a day, by today."""
+    now = datetime.now(UTC)
+    five_past = (now + timedelta(days=30)).replace(hour=0, minute=5)
+    assert last_day(five_past).date() == five_past.date() - timedelta(days=1)
+    assert last_day(now + timedelta(hours=2)).date() == now.date()
+    past = now - timedelta(days=3)
+    assert last_day(past) == past
