@@ -56,11 +56,13 @@ def find_program(name: str, *, least: int, folder: str | None) -> Program:
 
     Raises BackupError with what it found instead.
     """
-    found = [program for path in _places(name, folder) if (program := _examined(path))]
-    for program in found:
-        if program.major >= least:
-            return program
-    seen = ", ".join(f"{program.path} of version {program.major}" for program in found) or "none"
+    found = []
+    for path in _places(name, folder):
+        if program := _examined(path):
+            if program.major >= least:
+                return program
+            found.append(f"{path} of version {program.major}")
+    seen = ", ".join(found) or "none"
     raise BackupError(
         f"{name} of PostgreSQL {least} or newer is needed, and there is {seen}: "
         f"install postgresql-client-{least}, or name the folder of its programs in POSTGRES_BIN"
@@ -73,16 +75,10 @@ def running(program: Program, url: str, *arguments: str, feeds: bool = False) ->
 
     Left early, it is killed before it can come to a good end.
     """
+    command = [str(program.path), "--no-password", f"--role={OWNER}", *arguments, "--dbname"]
     with tempfile.TemporaryFile() as said, _password_file(url) as passfile:
         process = subprocess.Popen(
-            [
-                program.path,
-                "--no-password",
-                f"--role={OWNER}",
-                *arguments,
-                "--dbname",
-                _without_password(url, passfile),
-            ],
+            [*command, _without_password(url, passfile)],
             stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if feeds else subprocess.PIPE,
             stderr=said,

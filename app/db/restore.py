@@ -30,7 +30,7 @@ def restore(
     """
     identities = read_identities(identity)
     say(f"Reading {path} to its end …")
-    manifest = read_manifest(path, identities)
+    manifest = read_manifest(path, identities, Progress(say))
     if manifest.schema > newest_version():
         raise BackupError(f"{path} is of schema {manifest.schema}, newer than this release: restore with a newer one")
     prepare()
@@ -48,9 +48,9 @@ def restore(
     return manifest
 
 
-def read_manifest(path: Path, identities: Sequence[Identity]) -> Manifest:
+def read_manifest(path: Path, identities: Sequence[Identity], progress: Progress) -> Manifest:
     """Reads the whole file, so that nothing of one that was cut short or altered ever reaches a database."""
-    first = _FirstLine()
+    first = _FirstLine(progress)
     unseal(path, first, identities)
     try:
         return Manifest.read(first.line)
@@ -91,10 +91,11 @@ def _compare(db: Connection[Any], manifest: Manifest) -> None:
 class _FirstLine:
     """Keeps the first line, and lets the rest go by."""
 
-    def __init__(self) -> None:
-        self.line = b""
+    def __init__(self, progress: Progress) -> None:
+        self.line, self._progress = b"", progress
 
     def write(self, part: bytes) -> int:
+        self._progress.add(len(part))
         if not self.line.endswith(b"\n") and len(self.line) < LINE_LIMIT_BYTES:
             self.line += part[: part.find(b"\n") + 1] or part
         return len(part)

@@ -88,12 +88,12 @@ def draft_of(target: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
             _refuse_overwriting(target)
             draft.rename(target)
-            _sync_folder(target.parent)
         except BaseException as error:
             draft.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise BackupError(f"{target} cannot be written: {error.strerror}; nothing is left of it") from None
             raise
+    _sync_folder(target.parent)
 
 
 def read_recipients(lines: Sequence[str]) -> list[Recipient]:
@@ -149,7 +149,7 @@ class _Told:
 
 
 class _Ends:
-    """The one method that age's library calls."""
+    """A source or a sink, with the methods that age's library calls."""
 
     def __init__(self, **methods: Callable[..., Any]) -> None:
         self.__dict__.update(methods)

@@ -19,10 +19,10 @@ from app.db import restore
 from app.db.backup import Manifest
 from app.db.client_programs import find_program
 from app.db.embedded import EmbeddedPostgres
-from app.db.sealed_file import BackupError, make_identity, read_identities, read_recipients, seal
+from app.db.sealed_file import BackupError, Progress, make_identity, read_identities, read_recipients, seal
 from app.processes import wait_until
 from tests.db.conftest import empty_place, place_called
-from tests.db.keeping import Keeper, Place
+from tests.db.keeping import Keeper, Place, quietly
 from tests.service import ROOT, free_port
 
 #: Of one encrypted part, as age cuts what it seals.
@@ -85,8 +85,9 @@ def test_a_file_that_turns_bad_after_it_was_read_restores_nothing_either(
     keeper: Keeper, place: Place, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted fault: without the first reading, bad parts are found while pg_restore is at work."""
-    manifest, whole = restore.read_manifest(kept, read_identities(keeper.identity)), kept.read_bytes()
-    monkeypatch.setattr(restore, "read_manifest", lambda path, identities: manifest)
+    whole = kept.read_bytes()
+    manifest = restore.read_manifest(kept, read_identities(keeper.identity), Progress(quietly))
+    monkeypatch.setattr(restore, "read_manifest", lambda *_: manifest)
     for length in (len(whole) - 1, len(whole) - len(whole) % PART_BYTES, len(whole) // 2):
         refused(keeper, place, whole[:length])
 
@@ -229,9 +230,10 @@ def test_no_password_stands_where_other_processes_could_read_it(
     keeper: Keeper, program: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_MIGRATE_URL", keeper.source.urls["migrator"])
+    monkeypatch.setenv("PGAPPNAME", "planted")
     keeper.back_up(programs=program(f'cat /proc/$$/cmdline /proc/$$/environ >{tmp_path}/seen; exec "$real" "$@"'))
     seen = (tmp_path / "seen").read_text()
-    assert "user=scrip_migrator" in seen
+    assert "user=scrip_migrator" in seen and "PGAPPNAME=planted" in seen, "both are looked at"
     assert "migrator-pw" not in seen
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -99,13 +100,15 @@ def test_any_moment_comes_back_from_a_base_backup_and_the_sealed_segments(
             (between,) = place.ask("SELECT clock_timestamp()::text")[0]
             world.settle(held.id, 2_000, final=False)
             _archive_all(archive, place)
+            world.settle(held.id, 500, final=False)
             engine().dispose()
+            _lose(server)
     finally:
         config.use(database)
         forget_keys()
 
     assert _recovered(archive, server.password, between) == [(1_000,)], "the first settlement, not the second"
-    assert _recovered(archive, server.password, "") == [(3_000,)], "all that was archived"
+    assert _recovered(archive, server.password, "") == [(3_000,)], "all that was archived, and not what came after"
 
 
 def _ready(server: EmbeddedPostgres) -> Place:
@@ -139,6 +142,13 @@ def _archive_all(archive: Archive, place: Place) -> None:
     """What `archive_timeout` does when nobody waits."""
     ((segment,),) = place.ask("SELECT pg_walfile_name(pg_switch_wal())")
     assert wait_until(lambda: archive.has(segment), PATIENCE_S), place.ask("SELECT * FROM pg_stat_archiver")
+
+
+def _lose(server: EmbeddedPostgres) -> None:
+    """Ends it at once, without the last segment that a shutdown in order would archive: the disk is gone."""
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGQUIT)
+    assert wait_until(lambda: server.pid is None, PATIENCE_S)
 
 
 def _recovered(archive: Archive, password: str, moment: str) -> list[tuple[int]]:
