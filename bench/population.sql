@@ -32,9 +32,6 @@ CREATE FUNCTION population.id(prefix text, tail text, place integer) RETURNS tex
 CREATE FUNCTION population.keyed(purpose text, n bigint, i integer) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN '\x01'::bytea || sha256(convert_to(purpose || n || '/' || i || '/' || SEED, 'UTF8'));
 
-CREATE FUNCTION population.money(amount_minor bigint, currency text) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN jsonb_build_object('currency', currency, 'amount_minor', amount_minor);
-
 CREATE TABLE population.began AS SELECT now() AS at, (extract(epoch FROM now()) * 1000)::bigint AS ms;
 
 CREATE TABLE population.issuer AS
@@ -152,7 +149,7 @@ SELECT population.id('link', tail, codes + 1), id,
 FROM population.card WHERE has_link ORDER BY n;
 
 INSERT INTO claim_key (key_hash, link_id, created_at) SELECT '\x01'::bytea || sha256(convert_to(id, 'UTF8')), id, created_at
-FROM claim_link;
+FROM claim_link ORDER BY 1;
 
 -- code
 INSERT INTO code (
@@ -273,27 +270,23 @@ ORDER BY n, at;
 
 -- request
 INSERT INTO request (party_id, reference, operation, target_id, content_hmac, answer, created_at)
-SELECT party_id, left(encode(population.keyed(operation, n, i), 'hex'), 43), operation, target_id, population.keyed('content', n, i),
-    answer, at
+SELECT party_id, left(encode(content_hmac, 'hex'), 43), operation, target_id, content_hmac, answer::jsonb, at
 FROM (
-    SELECT n, 0 AS i, issuer_id AS party_id, 'issue_card' AS operation, '' AS target_id, issued_at AS at, jsonb_build_object(
-        'id', id, 'mode', mode, 'state', 'active', 'issued', population.money(issued_minor, currency), 'letter', 'queued',
-        'balance', population.money(issued_minor, currency), 'metadata', '{}'::jsonb, 'replayed', false, 'created_at', issued_at,
-        'expires_at', issued_at + interval '1825 days', 'not_before', NULL, 'holder_email', 's…@h…', 'programme_id', programme_id,
-        'order_reference', 'gift-' || n, 'reached_through', jsonb_build_object(
-            'id', population.id('link', tail, 1), 'kind', 'link', 'state', 'waiting', 'until', issued_at + interval '90 days',
-            'store_id', NULL)) AS answer
-    FROM population.card
+    SELECT issuer_id AS party_id, 'issue_card' AS operation, '' AS target_id, population.keyed('card', n, 0) AS content_hmac, issued_at AS at,
+        '{"mode": "' || mode || '", "state": "active", "letter": "queued", "metadata": {}, "replayed": false, "not_before": null,'
+        || '"holder_email": "s…@h…", "issued": ' || money || ', "balance": ' || money || ', "created_at": "' || issued_at
+        || '", "expires_at": "' || issued_at || '", "programme_id": "' || programme_id || '", "order_reference": "gift-' || n
+        || '", "reached_through": {"kind": "link", "state": "waiting", "until": "' || issued_at || '", "store_id": null, "id": "'
+        || population.id('link', tail, 1) || '"}, "id": "' || id || '"}' AS answer
+    FROM population.card, LATERAL (SELECT '{"currency": "' || currency || '", "amount_minor": ' || issued_minor || '}') AS m(money)
     UNION ALL
-    SELECT n, i, store_id, verb, CASE verb WHEN 'exchange_code' THEN '' ELSE payment_id END, at + interval '1 hour', jsonb_build_object(
-        'id', CASE verb WHEN 'settle_payment' THEN settlement_id WHEN 'refund_payment' THEN refund_id END, 'replayed', false,
-        'payment', jsonb_build_object(
-            'id', payment_id, 'held', population.money(held_minor, currency), 'as_of', at, 'state', 'held',
-            'balance', population.money(balance_minor, currency), 'settled', population.money(settled_minor, currency),
-            'refunded', population.money(refunded_minor, currency), 'released', population.money(0, currency), 'replayed', false,
-            'store_id', store_id, 'confirmed', true, 'created_at', at, 'expires_at', at + interval '60 days',
-            'order_reference', order_reference))
-    FROM population.round, unnest(ARRAY['exchange_code', 'settle_payment', 'refund_payment']) AS verb
+    SELECT store_id, verb, CASE verb WHEN 'exchange_code' THEN '' ELSE payment_id END, population.keyed(verb, n, i), at + interval '1 hour',
+        '{"replayed": false, "id": "' || settlement_id || '", "payment": {"state": "held", "replayed": false, "confirmed": true, "id": "'
+        || payment_id || '", "store_id": "' || store_id || '", "order_reference": "' || order_reference || '", "as_of": "' || at
+        || '", "created_at": "' || at || '", "expires_at": "' || at || '", "held": ' || money || ', "balance": ' || money
+        || ', "settled": ' || money || ', "refunded": ' || money || ', "released": ' || money || '}}'
+    FROM population.round, unnest(ARRAY['exchange_code', 'settle_payment', 'refund_payment']) AS verb,
+        LATERAL (SELECT '{"currency": "' || currency || '", "amount_minor": ' || balance_minor || '}') AS m(money)
     WHERE has_payment AND CASE verb WHEN 'settle_payment' THEN has_settled WHEN 'refund_payment' THEN refunded_minor > 0 ELSE true END
 ) AS asked
-ORDER BY n;
+ORDER BY 1, 2;

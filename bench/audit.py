@@ -1,0 +1,53 @@
+"""How long `scrip audit` takes on a million transfers: `python -m bench.audit`, check by check."""
+
+import time
+
+import click
+from sqlalchemy import NullPool, create_engine, make_url
+
+from app.db.embedded import temporary_postgres
+from app.db.migrate import bootstrap, upgrade
+from app.ledger.audit import audit
+from bench.population import Population, populate
+
+BOUND_S = 20.0
+
+
+@click.command()
+@click.option(
+    "--cards", default=220_000, show_default=True, help="With up to six payments each, some 4.7 transfers a card."
+)
+@click.option("--seed", default=1, show_default=True, help="Draws the same cards again.")
+def main(cards: int, seed: int) -> None:
+    """Fills a server of its own, audits it as the reader, and exits 1 on a difference or when it takes too long."""
+    with temporary_postgres(settings={}) as server:
+        urls = {
+            role: server.url("scrip", user=f"scrip_{role}", password=role) for role in ("migrator", "service", "reader")
+        }
+        bootstrap(
+            server.admin_url, migrate_url=urls["migrator"], service_url=urls["service"], reader_url=urls["reader"]
+        )
+        upgrade(urls["migrator"])
+        click.echo(f"filling in {cards:,} cards, which takes minutes …")
+        admin_url = make_url(server.admin_url).set(database="scrip").render_as_string(hide_password=False)
+        filled = populate(admin_url, cards=cards, seed=seed, payments=6)
+        wrong, took_s = _audit(urls["reader"], filled)
+    click.echo(f"{took_s:6.2f} s in all, {wrong} differences; the bound is {BOUND_S:.0f} s for a million transfers")
+    raise SystemExit(wrong > 0 or took_s > BOUND_S * max(1.0, filled.transfers / 1_000_000))
+
+
+def _audit(reader_url: str, filled: Population) -> tuple[int, float]:
+    """How many differences there are, and the seconds that all checks take; prints each one's."""
+    click.echo(f"{filled.transfers:,} transfers, {filled.payments:,} payments, filled in within {filled.took_s:.0f} s")
+    wrong, began = 0, time.monotonic()
+    before = began
+    with create_engine(reader_url, isolation_level="REPEATABLE READ", poolclass=NullPool).begin() as db:
+        for check, count, _ in audit(db):
+            now = time.monotonic()
+            click.echo(f"{now - before:6.2f} s  {'ok  ' if not count else 'FAIL'} {check.name}")
+            wrong, before = wrong + count, now
+    return wrong, time.monotonic() - began
+
+
+if __name__ == "__main__":
+    main()
