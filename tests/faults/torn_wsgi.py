@@ -24,6 +24,6 @@ def refund_in_two_transactions(*named: Any, reference: Reference, **more: Any) -
     return refund
 
 
-routes.refund_payment = refund_in_two_transactions
-links.hashes_of_nonce = lambda _link_id, _nonce: [random_secret().encode()]
+vars(routes)["refund_payment"] = refund_in_two_transactions
+vars(links)["hashes_of_nonce"] = lambda _link_id, _nonce: [random_secret().encode()]
 fuse.lay(app)

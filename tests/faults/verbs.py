@@ -89,8 +89,9 @@ def use_up(api: Api, card_id: str, answer: dict[str, Any]) -> None:
     after = api.acme.get(card).get_json()
     assert after["balance"]["amount_minor"] == before["balance"]["amount_minor"] - held["amount_minor"]
     if after["balance"]["amount_minor"]:
-        return use_up(api, card_id, {})
-    assert after["state"] == "spent"
+        use_up(api, card_id, {})
+    else:
+        assert after["state"] == "spent"
 
 
 def card_of(api: Api, path: str, answer: dict[str, Any]) -> str:
