@@ -1,6 +1,7 @@
 """The database's disk is full: every verb is refused for now, nothing is lost, and with space it goes on by itself."""
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,10 +121,10 @@ def fill_pages() -> None:
     """Takes the room that the tables' last pages have: a full disk stops those only who need another page."""
     with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as db:
         for filler in FILLERS:
-            for n in range(ROWS_OF_A_PAGE):
+            for _ in range(ROWS_OF_A_PAGE):
                 fitted = False
                 with suppress(OperationalError):
-                    db.execute(text(filler), {"key": f"{n}"})
+                    db.execute(text(filler), {"key": secrets.token_hex(4)})
                     fitted = True
             assert not fitted, filler
 
