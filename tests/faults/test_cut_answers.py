@@ -14,11 +14,10 @@ from app.secrecy import random_secret
 from tests.api import JSON, Api, api_of
 from tests.cutting_proxy import Cut, CuttingProxy
 from tests.faults.conftest import Run, Running, Tell, assert_clean
-from tests.faults.verbs import card_of, claim_link
+from tests.faults.verbs import Effects, claim_link, effects_of
 from tests.test_cut_connections import Answer, ask, shape
 from tests.web import fresh
 from tests.web.fresh import Request
-from tests.world import rows
 
 Make = Callable[[Api], Request]
 
@@ -37,17 +36,6 @@ VERBS: tuple[Make, ...] = (
 )
 #: What a payment says of itself.
 STANDS = ("state", "confirmed", "order_reference", "held", "settled", "released", "refunded", "expires_at")
-#: What belongs to a card, and how it looks without names and times of its own.
-EFFECTS = {
-    "claim_link": "state",
-    "code": "state",
-    "payment": "state, held_minor, settled_minor, released_minor, refunded_minor",
-    "settlement": "amount_minor",
-    "refund": "amount_minor",
-    "transfer": "kind, amount_minor",
-    "event": "kind",
-    "letter": "kind",
-}
 
 
 @pytest.mark.slow
@@ -83,7 +71,7 @@ class Outcome:
 
     replayed: bool
     told: Any
-    effects: dict[str, list[Any]]
+    effects: Effects
 
 
 class Lane:
@@ -103,14 +91,15 @@ class Lane:
 
     def _send(self, make: Make, cuts: list[Cut]) -> Outcome:
         path, body, status = make(self._api)
+        key = random_secret()
         authorization = {} if path.startswith("/claim/") else self._api.machine(path).authorization
-        headers = {**JSON, **authorization, "Idempotency-Key": random_secret()}
+        headers = {**JSON, **authorization, "Idempotency-Key": key}
         for cut in cuts:
             self._proxy.cuts = [cut]
             answer = ask(self._proxy.port, path, body, headers)
             assert (answer is None) == (cut != "pass"), make.__name__
         assert answer is not None and answer.status == status, (make.__name__, answer)
-        effects = effects_on(card_of(self._api, path, answer.body))
+        effects = effects_of(path, answer.body, key)
         self._check_told(path, answer)
         return Outcome(answer.replayed, shape(answer.body), effects)
 
@@ -122,11 +111,3 @@ class Lane:
         told = answer.body.get("payment", answer.body)
         seen = self._api.bookshop.get(f"/v1/payments/{told['id']}").get_json()
         assert {name: seen[name] for name in STANDS} == {name: told[name] for name in STANDS}
-
-
-def effects_on(card_id: str) -> dict[str, list[Any]]:
-    """All rows that belong to a card."""
-    return {
-        table: sorted(tuple(row) for row in rows(f"SELECT {columns} FROM {table} WHERE card_id = :id", id=card_id))
-        for table, columns in EFFECTS.items()
-    }

@@ -24,7 +24,7 @@ from tests.api import Api, api_of, assert_problem, nothing_changes
 from tests.faults.conftest import assert_clean
 from tests.faults.own_server import own_server, settings_on
 from tests.faults.small_disk import SmallDisk, can_mount, small_disk
-from tests.faults.verbs import VERBS, card_of, use_up
+from tests.faults.verbs import VERBS, use_up
 from tests.web.fresh import Request
 from tests.world import make_world
 
@@ -141,7 +141,7 @@ def check_once(api: Api, requests: list[Prepared]) -> None:
     for request in requests:
         answer = request.succeed()
         assert "Idempotent-Replayed" not in answer.headers, request.name
-        use_up(api, card_of(api, request.path, answer.get_json()), answer.get_json())
+        use_up(api, request.path, answer.get_json())
     assert_clean()
 
 

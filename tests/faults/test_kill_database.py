@@ -16,7 +16,7 @@ import pytest
 from app import config
 from app.db.embedded import EmbeddedPostgres
 from app.db.engine import engine
-from app.processes import arguments_of
+from app.processes import arguments_of, wait_until
 from tests.faults.conftest import Run, Running, Tell, assert_clean
 from tests.faults.load import PATIENCE_S, Client, effects_wanted
 from tests.faults.own_server import own_server, settings_on
@@ -81,6 +81,7 @@ def check_kills(service: Running, server: EmbeddedPostgres, ways: list[str], tel
                 kill(server, way, moment)
                 tell(f"killed {way} after {sum(client.heard for client in clients)} answers")
                 if way != "part":  # the head itself starts its parts again
+                    assert wait_until(lambda: server.pid is None, PATIENCE_S)
                     server.start()
             wait_for_answers(clients, lives)
         finally:

@@ -11,9 +11,14 @@ from app.mail.letter import DueLetter
 from app.secrecy import random_secret
 from tests.api import Api, money
 from tests.web import fresh
-from tests.web.bodies import card_body, exchange_body
+from tests.web.bodies import card_body, exchange_body, programme_body
 from tests.web.fresh import Request
 from tests.world import key_of, rows
+
+
+def create_programme(api: Api) -> Request:
+    """Of a name that no other has."""
+    return "/v1/programmes", programme_body(name=random_secret()), 201
 
 
 def claim_link(api: Api) -> Request:
@@ -64,22 +69,76 @@ def refund_a_spent_card(api: Api) -> Request:
 
 
 VERBS = (
-    *fresh.FRESH,
+    create_programme,
+    fresh.issue_card,
+    fresh.reissue_card,
+    fresh.correct_address,
     claim_link,
-    claim_again,
     resend_link,
-    exchange_again,
+    fresh.exchange_code,
+    fresh.confirm_payment,
+    fresh.extend_payment,
+    fresh.settle_payment,
+    fresh.settle_a_part,
     settle_late,
-    void_the_rest,
-    refund_a_spent_card,
+    fresh.void_payment,
+    fresh.refund_payment,
 )
+#: The same verbs on other ways.
+MORE_VERBS = (fresh.issue_card_with_link, claim_again, exchange_again, void_the_rest, refund_a_spent_card)
+
+
+# ── what a request has done ─────────────────────────────────────────────────────────────────────────────────────────
+
+#: What belongs to a card, and how it looks without names and times of its own.
+OF_A_CARD = {
+    "card": ("id", "state"),
+    "claim_link": ("card_id", "state"),
+    "code": ("card_id", "state"),
+    "payment": ("card_id", "state, held_minor, settled_minor, released_minor, refunded_minor"),
+    "settlement": ("card_id", "amount_minor"),
+    "refund": ("card_id", "amount_minor"),
+    "transfer": ("card_id", "kind, amount_minor"),
+    "event": ("card_id", "kind"),
+    "letter": ("card_id", "kind"),
+}
+#: By table, what there is.
+Effects = dict[str, list[tuple[Any, ...]]]
+
+
+def effects_of(path: str, answer: dict[str, Any], key: str) -> Effects:
+    """The request's record, and all rows of its card; of a programme those that bear its name."""
+    kept = rows("SELECT answer IS NOT NULL FROM request WHERE reference = :key", key=key)
+    effects = {"request": [tuple(row) for row in kept]}
+    if path == "/v1/programmes":
+        made = rows("SELECT currency FROM programme WHERE name = :name", name=answer["name"])
+        return {**effects, "programme": [tuple(row) for row in made]}
+    card_id = card_of(path, answer)
+    for table, (by, columns) in OF_A_CARD.items():
+        found = rows(f"SELECT {columns} FROM {table} WHERE {by} = :id", id=card_id)
+        effects[table] = sorted(tuple(row) for row in found)
+    return effects
+
+
+def card_of(path: str, answer: dict[str, Any]) -> str:
+    """The card that a request is about."""
+    by = {"pay": "SELECT card_id FROM payment WHERE id = :id", "link": "SELECT card_id FROM claim_link WHERE id = :id"}
+    named = next((part for part in path.split("/") if "_" in part), None) or answer["id"]
+    query = by.get(named.partition("_")[0])
+    return str(rows(query, id=named)[0].card_id) if query else str(named)
 
 
 # ── the rest of a card's life ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def use_up(api: Api, card_id: str, answer: dict[str, Any]) -> None:
-    """All that is on the card can be had, by the code in the answer where there is one: nobody is stranded."""
+def use_up(api: Api, path: str, answer: dict[str, Any]) -> None:
+    """All that is on the request's card can be had, by the code in the answer where there is one: nobody is stranded.
+
+    A programme is used for a card.
+    """
+    if path == "/v1/programmes":
+        path, answer = "/v1/cards", api.acme.post("/v1/cards", card_body(answer["id"])).get_json()
+    card_id = card_of(path, answer)
     card = f"/v1/cards/{card_id}"
     before = api.acme.get(card).get_json()
     payment = held_payment(card_id) or _exchange(api, answer.get("code") or _open(api, card_id))
@@ -89,19 +148,9 @@ def use_up(api: Api, card_id: str, answer: dict[str, Any]) -> None:
     after = api.acme.get(card).get_json()
     assert after["balance"]["amount_minor"] == before["balance"]["amount_minor"] - held["amount_minor"]
     if after["balance"]["amount_minor"]:
-        use_up(api, card_id, {})
+        use_up(api, card, {})
     else:
         assert after["state"] == "spent"
-
-
-def card_of(api: Api, path: str, answer: dict[str, Any]) -> str:
-    """The card that a request is about; a card of the programme that it made."""
-    if path == "/v1/programmes":
-        return str(api.acme.post("/v1/cards", card_body(answer["id"])).get_json()["id"])
-    by = {"pay": "SELECT card_id FROM payment WHERE id = :id", "link": "SELECT card_id FROM claim_link WHERE id = :id"}
-    named = next((part for part in path.split("/") if "_" in part), None) or answer["id"]
-    query = by.get(named.partition("_")[0])
-    return str(rows(query, id=named)[0].card_id) if query else named
 
 
 def held_payment(card_id: str) -> str | None:
