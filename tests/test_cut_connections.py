@@ -1,7 +1,7 @@
 """A request repeated after a cut connection has one effect and the same answer, on the service as it runs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -38,6 +38,7 @@ class Answer:
     status: int
     replayed: bool
     body: Any
+    headers: Mapping[str, str]
 
 
 @pytest.mark.slow
@@ -95,7 +96,7 @@ def ask(port: int, path: str, body: object, headers: dict[str, str]) -> Answer |
         return None
     finally:
         connection.close()
-    return Answer(answer.status, answer.headers["Idempotent-Replayed"] == "true", told)
+    return Answer(answer.status, answer.headers["Idempotent-Replayed"] == "true", told, dict(answer.headers))
 
 
 def shape(body: Any) -> Any:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from app.db.engine import engine
 from app.errors import Busy
 
-#: Somebody else was faster, or the database is away for a moment: nothing was done, and trying again is right.
+#: Somebody else was faster, or the database is away or full for now: nothing was done, and trying again is right.
 PASSING = (
     postgres.LockNotAvailable,
     postgres.DeadlockDetected,
@@ -22,6 +22,7 @@ PASSING = (
     postgres.CannotConnectNow,
     postgres.TooManyConnections,
     postgres.IdleInTransactionSessionTimeout,
+    postgres.DiskFull,
 )
 
 
@@ -29,7 +30,7 @@ PASSING = (
 def transaction() -> Iterator[Connection]:
     """One transaction: commits at the end, rolls back when anything is raised.
 
-    Raises Busy when a lock, a statement or a connection was not to be had in time, or the connection broke. A broken
+    Raises Busy when a lock, a statement, a connection or room was not to be had, or the connection broke. A broken
     connection may have committed: the caller's reference tells (see db/request.py).
     """
     try:
