@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import Lock
 from time import monotonic
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from app import clock
 from app.config import settings
+from app.db.time import current_time
 from app.db.transaction import transaction
 from app.oauth.key_ring import (
     ALGORITHM,
@@ -51,20 +52,20 @@ def sign(purpose: Purpose, claims: Mapping[str, object], *, typ: str) -> str:
 
     May read the database: call it outside a transaction. Raises Busy.
     """
-    key = _ring().signer(purpose, _now())
+    key = _ring().signer(purpose, current_time())
     header = {"alg": ALGORITHM, "typ": typ, "kid": key.kid}
     return jwt.encode(header, dict(claims), key.pair, algorithms=[ALGORITHM])
 
 
 def jwks() -> dict[str, list[dict[str, object]]]:
     """The JWK Set (RFC 7517, section 5) of every key that verifies now or will soon. Raises Busy."""
-    return {"keys": [key.public_jwk() for key in _ring().published(_now())]}
+    return {"keys": [key.public_jwk() for key in _ring().published(current_time())]}
 
 
 def public_key(kid: str, *, purpose: Purpose = "access") -> ECKey | None:
     """The key that verifies what `kid` signed; a key of another purpose does not. Raises Busy."""
-    known = _ring().verifier(kid, purpose, _now())
-    return known or _ring(max_age_s=REREAD_AT_MOST_EVERY_S).verifier(kid, purpose, _now())
+    known = _ring().verifier(kid, purpose, current_time())
+    return known or _ring(max_age_s=REREAD_AT_MOST_EVERY_S).verifier(kid, purpose, current_time())
 
 
 def ensure_keys() -> None:
@@ -138,11 +139,6 @@ def _remembered(max_age_s: float) -> Ring | None:
     if memory is None or memory.database_url != settings().database_url:
         return None
     return memory.ring if monotonic() - memory.read_at_s < max_age_s else None
-
-
-def _now() -> datetime:
-    """The time by this machine's clock: no query for each access token."""
-    return clock.read(datetime.now(UTC))
 
 
 # ── in the database ─────────────────────────────────────────────────────────────────────────────────────────────────
