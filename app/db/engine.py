@@ -13,6 +13,14 @@ SESSION_OPTIONS = (
     "-c synchronous_commit=on -c timezone=UTC"
 )
 POOL_WAIT_S = 3
+#: How soon it is noticed that nobody is there any more: while connecting, while sending, while waiting for an answer.
+NOTICING: dict[str, int] = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 5_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 
 
 def engine() -> Engine:
@@ -29,5 +37,5 @@ def engine_for(url: str, pool_size: int, _pid: int) -> Engine:
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
         pool_pre_ping=True,
-        connect_args={"options": SESSION_OPTIONS, "connect_timeout": 3, "application_name": "scrip"},
+        connect_args={"options": SESSION_OPTIONS, "application_name": "scrip", **NOTICING},
     )

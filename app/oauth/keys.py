@@ -15,6 +15,7 @@ from app import clock
 from app.config import settings
 from app.db.time import current_time
 from app.db.transaction import transaction
+from app.errors import Busy
 from app.oauth.key_ring import (
     ALGORITHM,
     PUBLISHED_BEFORE,
@@ -31,6 +32,8 @@ from app.secrecy import CannotUnseal, seal, unseal
 
 #: An unknown `kid` makes a process read the keys again, but not more often than this: garbage is cheap to send.
 REREAD_AT_MOST_EVERY_S = 5
+#: For so long a thread waits for another that reads them: a silent database must not hold all threads, one by one.
+READING_WAIT_S = 3
 #: The number of the advisory lock under which keys are made and moved.
 KEYS_LOCK = 0x5C219
 
@@ -125,13 +128,17 @@ def _ring(*, max_age_s: float = REFRESH_EVERY_S) -> Ring:
     global _memory
     if known := _remembered(max_age_s):
         return known
-    with _reading:
+    if not _reading.acquire(timeout=READING_WAIT_S):
+        raise Busy
+    try:
         if known := _remembered(max_age_s):  # another thread has just read it
             return known
         asked_at_s = monotonic()
         ring = _read_or_make_keys()
         _memory = _Memory(ring, settings().database_url, asked_at_s)
         return ring
+    finally:
+        _reading.release()
 
 
 def _remembered(max_age_s: float) -> Ring | None:
