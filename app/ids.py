@@ -2,8 +2,9 @@
 
 import re
 import secrets
-import time
 from typing import NewType
+
+from app import clock
 
 IssuerId = NewType("IssuerId", str)
 ProgrammeId = NewType("ProgrammeId", str)
@@ -20,9 +21,10 @@ PATTERN = re.compile(r"[a-z]+_[0-7][0-9a-z]{25}")
 def new_id(prefix: str) -> str:
     """A fresh identifier `prefix_` and 26 lower-case Crockford characters (RFC 9562, section 5.7, UUIDv7).
 
-    The first 48 bits are Unix milliseconds, so that rows sort and index by age; 74 bits are random.
+    The first 48 bits are Unix milliseconds, by the database's clock on every machine, so that rows sort and index by
+    age; 74 bits are random.
     """
-    value = (time.time_ns() // 1_000_000) << 80
+    value = int(clock.here_s() * 1_000) << 80
     value |= 0x7 << 76 | secrets.randbits(12) << 64
     value |= 0b10 << 62 | secrets.randbits(62)
     return f"{prefix}_{''.join(ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))}"

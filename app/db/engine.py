@@ -16,6 +16,14 @@ SESSION_OPTIONS = (
     "-c synchronous_commit=on -c timezone=UTC"
 )
 POOL_WAIT_S = 3
+#: How soon it is noticed that nobody is there any more: while connecting, while sending, while waiting for an answer.
+NOTICING: dict[str, int] = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 5_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 
 
 def engine() -> Engine:
@@ -31,7 +39,7 @@ def engine_for(url: str, pool_size: int, _pid: int) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
-        connect_args={"options": SESSION_OPTIONS, "connect_timeout": 3, "application_name": "scrip"},
+        connect_args={"options": SESSION_OPTIONS, "application_name": "scrip", **NOTICING},
     )
     event.listen(made, "checkout", _refuse_ended)
     return made
@@ -40,7 +48,7 @@ def engine_for(url: str, pool_size: int, _pid: int) -> Engine:
 def _refuse_ended(connection: Any, *_: object) -> None:
     """Nobody speaks on an idle connection but a server that ends it: then there is something to read, or its end.
 
-    It costs no round trip, as a ping would. A server that vanished without a word is noticed by neither.
+    It costs no round trip, as a ping would. A server that vanished without a word is noticed as NOTICING says.
     """
     waiting = select.poll()
     waiting.register(connection.fileno(), select.POLLIN)

@@ -8,20 +8,24 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app.db import away
 from app.db.engine import engine
 from app.errors import Busy
 
-#: Somebody else was faster, or the database is away or full for now: nothing was done, and trying again is right.
+#: Somebody else was faster: nothing was done, and trying again is right.
 PASSING = (
     postgres.LockNotAvailable,
     postgres.DeadlockDetected,
     postgres.QueryCanceled,
     postgres.SerializationFailure,
+    postgres.IdleInTransactionSessionTimeout,
+)
+#: The database is away, or full, for a while.
+AWAY = (
     postgres.AdminShutdown,
     postgres.CrashShutdown,
     postgres.CannotConnectNow,
     postgres.TooManyConnections,
-    postgres.IdleInTransactionSessionTimeout,
     postgres.DiskFull,
 )
 
@@ -36,10 +40,13 @@ def transaction() -> Iterator[Connection]:
     try:
         with engine().begin() as db:
             yield db
+        away.note_reached()
     except PoolTimeout as error:
         raise Busy from error
     except DBAPIError as error:
-        if error.connection_invalidated or isinstance(error.orig, PASSING) or _no_connection(error):
+        if isinstance(error.orig, AWAY) or _no_connection(error):
+            raise Busy(retry_after_s=away.note_away()) from error
+        if error.connection_invalidated or isinstance(error.orig, PASSING):
             raise Busy from error
         raise
 

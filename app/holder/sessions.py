@@ -3,9 +3,10 @@
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-from itsdangerous import BadSignature, Signer, URLSafeSerializer, URLSafeTimedSerializer
+from itsdangerous import BadSignature, Signer, TimestampSigner, URLSafeSerializer, URLSafeTimedSerializer
 
 from app.config import settings
+from app.db.time import current_time
 from app.errors import LinkNotAccepted
 from app.holder.rules import is_secret
 from app.ids import LinkId
@@ -20,6 +21,13 @@ class SessionOver(LinkNotAccepted):
 COOKIE = "scrip_card"
 COOKIE_PATH = "/claim"
 LIFETIME_S = int(PAGE_SESSION.total_seconds())
+
+
+class _Stamper(TimestampSigner):
+    """Stamps and judges by the database's clock: the machine that signed may not be the one that is asked."""
+
+    def get_timestamp(self) -> int:
+        return int(current_time().timestamp())
 
 
 def sign_session(link_id: LinkId) -> str:
@@ -84,7 +92,7 @@ def _signing() -> dict[str, object]:
 
 
 def _sessions() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(_keys(), salt="holder-session", signer_kwargs=_signing())
+    return URLSafeTimedSerializer(_keys(), salt="holder-session", signer=_Stamper, signer_kwargs=_signing())
 
 
 def _nonces() -> URLSafeSerializer:

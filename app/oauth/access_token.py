@@ -1,6 +1,5 @@
 """Access tokens (RFC 9068): what we say in one, and what one must say to be believed."""
 
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,6 +8,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 
 from app.config import settings
+from app.db.time import current_time
 from app.errors import InsufficientScope, InvalidAccessToken
 from app.ids import IssuerId, StoreId, new_id
 from app.oauth import keys
@@ -19,7 +19,8 @@ from app.oauth.scopes import ACCESS_TOKEN_TTL_S
 TYP = "at+jwt"
 #: RFC 9068, section 4, lets a sender write the media type in full.
 TYPS = frozenset({TYP, f"application/{TYP}"})
-#: So far in the future may `iat` lie: the machine that signed has a clock of its own. `exp` is never stretched.
+#: So far in the future may `iat` lie: a machine knows the database's time nearly, not exactly. `exp` is never
+#: stretched.
 SKEW_S = 15
 MAX_LENGTH = 4096
 
@@ -58,7 +59,7 @@ def make_access_token(client: Client, scopes: Collection[str], *, lifetime_s: in
     `aud` is the service itself, so that one which leaked from another service of the same issuer is worth nothing here.
     Raises Busy.
     """
-    issued_at = int(time.time())
+    issued_at = int(current_time().timestamp())
     claims = {
         "iss": settings().public_url,
         "aud": settings().public_url,
@@ -83,7 +84,7 @@ def read_access_token(text: str) -> Caller:
     claims = _verified_claims(text)
     _check_sender(claims)
     _check_origin(claims)
-    _check_times(claims, now_s=int(time.time()))
+    _check_times(claims, now_s=int(current_time().timestamp()))
     return _caller(claims)
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import Lock
 from time import monotonic
 
@@ -13,8 +13,10 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from app import clock
 from app.config import settings
+from app.db.time import current_time
 from app.db.together import together
 from app.db.transaction import transaction
+from app.errors import Busy
 from app.events.event import event_of
 from app.oauth.key_ring import (
     ALGORITHM,
@@ -32,6 +34,8 @@ from app.secrecy import CannotUnseal, seal, unseal
 
 #: An unknown `kid` makes a process read the keys again, but not more often than this: garbage is cheap to send.
 REREAD_AT_MOST_EVERY_S = 5
+#: For so long a thread waits for another that reads them: a silent database must not hold all threads, one by one.
+READING_WAIT_S = 3
 #: The number of the advisory lock under which keys are made and moved.
 KEYS_LOCK = 0x5C219
 
@@ -53,20 +57,20 @@ def sign(purpose: Purpose, claims: Mapping[str, object], *, typ: str) -> str:
 
     May read the database: call it outside a transaction. Raises Busy.
     """
-    key = _ring().signer(purpose, _now())
+    key = _ring().signer(purpose, current_time())
     header = {"alg": ALGORITHM, "typ": typ, "kid": key.kid}
     return jwt.encode(header, dict(claims), key.pair, algorithms=[ALGORITHM])
 
 
 def jwks() -> dict[str, list[dict[str, object]]]:
     """The JWK Set (RFC 7517, section 5) of every key that verifies now or will soon. Raises Busy."""
-    return {"keys": [key.public_jwk() for key in _ring().published(_now())]}
+    return {"keys": [key.public_jwk() for key in _ring().published(current_time())]}
 
 
 def public_key(kid: str, *, purpose: Purpose = "access") -> ECKey | None:
     """The key that verifies what `kid` signed; a key of another purpose does not. Raises Busy."""
-    known = _ring().verifier(kid, purpose, _now())
-    return known or _ring(max_age_s=REREAD_AT_MOST_EVERY_S).verifier(kid, purpose, _now())
+    known = _ring().verifier(kid, purpose, current_time())
+    return known or _ring(max_age_s=REREAD_AT_MOST_EVERY_S).verifier(kid, purpose, current_time())
 
 
 def ensure_keys() -> None:
@@ -128,13 +132,17 @@ def _ring(*, max_age_s: float = REFRESH_EVERY_S) -> Ring:
     global _memory
     if known := _remembered(max_age_s):
         return known
-    with _reading:
+    if not _reading.acquire(timeout=READING_WAIT_S):
+        raise Busy
+    try:
         if known := _remembered(max_age_s):  # another thread has just read it
             return known
         asked_at_s = monotonic()
         ring = _read_or_make_keys()
         _memory = _Memory(ring, settings().database_url, asked_at_s)
         return ring
+    finally:
+        _reading.release()
 
 
 def _remembered(max_age_s: float) -> Ring | None:
@@ -142,11 +150,6 @@ def _remembered(max_age_s: float) -> Ring | None:
     if memory is None or memory.database_url != settings().database_url:
         return None
     return memory.ring if monotonic() - memory.read_at_s < max_age_s else None
-
-
-def _now() -> datetime:
-    """The time by this machine's clock: no query for each access token."""
-    return clock.read(datetime.now(UTC))
 
 
 # ── in the database ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -30,10 +30,15 @@ class PostOffice:
     #: Called when a message is in, before it is answered, in a thread of its own.
     before_answer: Callable[[], None] | None = None
     hang_up_after_refusal: bool = False
+    #: So many of the next messages are taken, and the connection breaks before the answer.
+    lost_answers: int = 0
+    #: Each command waits for so long before it is answered.
+    stage_s: float = 0
 
     async def handle_EHLO(
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
+        await asyncio.sleep(self.stage_s)
         self.greetings.append(hostname)
         session.host_name = hostname
         return responses
@@ -41,6 +46,7 @@ class PostOffice:
     async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        await asyncio.sleep(self.stage_s)
         self.sessions.add(session.peer)
         if self.mail_replies:
             return self.mail_replies.pop(0)
@@ -50,6 +56,7 @@ class PostOffice:
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        await asyncio.sleep(self.stage_s)
         if replies := self.rcpt_replies.get(address):
             if self.hang_up_after_refusal and server.transport is not None:
                 asyncio.get_running_loop().call_later(0.05, server.transport.close)
@@ -58,6 +65,7 @@ class PostOffice:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        await asyncio.sleep(self.stage_s)
         if self.before_answer is not None:
             await asyncio.to_thread(self.before_answer)
         content = envelope.content
@@ -68,6 +76,9 @@ class PostOffice:
             return self.data_replies.pop(0)
         self.letters.append(message)
         self.recipients += envelope.rcpt_tos
+        if self.lost_answers and server.transport is not None:
+            self.lost_answers -= 1
+            server.transport.close()
         return "250 OK"
 
 
