@@ -82,7 +82,9 @@ def test_every_operation_names_the_refusals_of_its_verb_and_no_other(
     for name, verb in VERBS.items():
         method, operation = operations[name]
         paged = any(parameter["name"] == "limit" for parameter in operation.get("parameters", []))
-        refusals = GUARD | (SHAPE if method == "post" else {errors.InvalidRequest} if paged else set())
+        refusals: set[type[errors.Refusal]] = GUARD | (
+            SHAPE if method == "post" else {errors.InvalidRequest} if paged else set()
+        )
         refusals |= named_by(verb) if verb else set()
         wanted = {(STATUS[refusal], refusal.slug) for refusal in refusals} | (FROM_HTTP if method == "post" else set())
         assert documented(operation) == wanted, name
