@@ -18,8 +18,11 @@ class MaskedLogger(Logger):
 wsgi_app = "wsgi:app"
 bind = "127.0.0.1:8000"
 workers = 2
-worker_class = "gthread"
+#: gunicorn's threads, but a request gets one only when all of it is here.
+worker_class = "app.web.whole_requests.WholeRequestWorker"
 threads = 8
+#: Of one process, slow and idle ones included; each may keep up to 96 KiB.
+worker_connections = 400
 #: Read once, then forked. Nothing connects before the fork: app/db/engine.py gives each process its own pool.
 preload_app = True
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -15,7 +15,7 @@ from app.config import Argon2Cost, Settings
 from app.key_files import make_key_files
 
 ROOT = Path(__file__).parents[1]
-PATIENCE_S = 30
+PATIENCE_S = 120  # a busy machine takes its time to start Python twice
 
 
 def environment(settings: Settings, keys_dir: Path, port: int) -> dict[str, str]:
@@ -47,10 +47,13 @@ def real_keys(keys_dir: Path) -> Path:
 
 
 @contextmanager
-def served(settings: Settings, keys_dir: Path, log: Path, *, wsgi: str = "wsgi:app") -> Iterator[int]:
-    """Two workers of eight threads on a free port, until the block ends; yields the port."""
+def served(
+    settings: Settings, keys_dir: Path, log: Path, *, wsgi: str = "wsgi:app", options: Sequence[str] = ()
+) -> Iterator[int]:
+    """Two workers of eight threads on a free port, until the block ends; yields the port. `options` are gunicorn's."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "-b", f"127.0.0.1:{port}", wsgi]
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")]
+    command = [*gunicorn, "-b", f"127.0.0.1:{port}", *options, wsgi]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment(settings, keys_dir, port), stdout=output, stderr=output

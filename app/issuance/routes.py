@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response
 
+from app import errors
 from app.ids import CardId, ProgrammeId
 from app.issuance import schemas
 from app.issuance.address import correct_address
@@ -44,7 +45,15 @@ def get_programme(programme_id: ProgrammeId) -> Any:
     return read_programme(programme_id, issuer_id=caller().issuer_id)
 
 
-@blueprint.operation("POST", "/cards", requires("issue"), body=schemas.CardIn, answer=schemas.IssuedOut, status=201)
+@blueprint.operation(
+    "POST",
+    "/cards",
+    requires("issue"),
+    body=schemas.CardIn,
+    answer=schemas.IssuedOut,
+    status=201,
+    refuses=(errors.NotFound, errors.CurrencyMismatch, errors.AmountOutsideProgramme),
+)
 def post_card(body: dict[str, Any]) -> Response:
     """Issue a card"""
     who = caller()
@@ -83,7 +92,12 @@ def get_card_events(page: dict[str, Any], card_id: CardId) -> dict[str, Any]:
 
 
 @blueprint.operation(
-    "POST", "/cards/<id(card):card_id>/holder", requires("issue"), body=schemas.AddressIn, answer=schemas.CardOut
+    "POST",
+    "/cards/<id(card):card_id>/holder",
+    requires("issue"),
+    body=schemas.AddressIn,
+    answer=schemas.CardOut,
+    refuses=(errors.CardClosed, errors.LinkOpened),
 )
 def post_card_holder(body: dict[str, Any], card_id: CardId) -> Response:
     """Correct the holder's address

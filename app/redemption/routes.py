@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response
 
+from app import errors
 from app.ids import CardId, PaymentId
 from app.issuance.schemas import IssuedOut, ReissueIn
 from app.oauth.bearer import caller, requires
@@ -34,6 +35,7 @@ _issued = IssuedOut()
     answer=schemas.PaymentOut,
     status=201,
     also={200: "The payment was open already"},
+    refuses=(errors.CodeMistyped, errors.CodeNotAccepted, errors.CurrencyMismatch),
 )
 def post_payment(body: dict[str, Any]) -> Response:
     """Exchange a code for a payment"""
@@ -63,6 +65,7 @@ def get_payment(payment_id: PaymentId) -> Any:
     requires("settle"),
     body=schemas.ConfirmIn,
     answer=schemas.PaymentOut,
+    refuses=(errors.PaymentClosed, errors.OrderSuperseded, errors.CurrencyMismatch, errors.AmountOverHold),
 )
 def post_confirm(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Confirm a payment for an order
@@ -82,6 +85,7 @@ def post_confirm(body: dict[str, Any], payment_id: PaymentId) -> Response:
     body=schemas.SettleIn,
     answer=schemas.SettlementOut,
     status=201,
+    refuses=(errors.PaymentClosed, errors.OrderSuperseded, errors.CurrencyMismatch, errors.AmountOverHold),
 )
 def post_settlement(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Settle a payment
@@ -95,7 +99,12 @@ def post_settlement(body: dict[str, Any], payment_id: PaymentId) -> Response:
 
 
 @blueprint.operation(
-    "POST", "/payments/<id(pay):payment_id>/void", requires("settle"), body=schemas.VoidIn, answer=schemas.PaymentOut
+    "POST",
+    "/payments/<id(pay):payment_id>/void",
+    requires("settle"),
+    body=schemas.VoidIn,
+    answer=schemas.PaymentOut,
+    refuses=(errors.PaymentClosed,),
 )
 def post_void(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Void a payment"""
@@ -111,6 +120,7 @@ def post_void(body: dict[str, Any], payment_id: PaymentId) -> Response:
     requires("settle"),
     body=schemas.ExtendIn,
     answer=schemas.PaymentOut,
+    refuses=(errors.PaymentClosed, errors.PaymentUnconfirmed),
 )
 def post_extend(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Extend a confirmed payment"""
@@ -127,6 +137,7 @@ def post_extend(body: dict[str, Any], payment_id: PaymentId) -> Response:
     body=schemas.RefundIn,
     answer=schemas.RefundOut,
     status=201,
+    refuses=(errors.CurrencyMismatch, errors.AmountOverSettled),
 )
 def post_refund(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Refund a settled payment"""
@@ -142,6 +153,7 @@ def post_refund(body: dict[str, Any], payment_id: PaymentId) -> Response:
     requires("issue"),
     body=ReissueIn,
     answer=IssuedOut,
+    refuses=(errors.CardHeld, errors.CardClosed),
     tag="Issuer API",
 )
 def post_card_reissue(body: dict[str, Any], card_id: CardId) -> Response:

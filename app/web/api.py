@@ -1,6 +1,6 @@
 """The JSON API: its blueprints, its OpenAPI document, and the page that shows it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from flask import Flask, Response, render_template, url_for
@@ -8,11 +8,13 @@ from flask_smorest import Api as SmorestApi
 from flask_smorest import Blueprint
 from marshmallow import INCLUDE, Schema, fields
 
+from app import errors
 from app.config import settings
 from app.web.arguments import StrictParser
 from app.web.converters import IdConverter, document_id
 from app.web.idempotency import HEADER
-from app.web.problems import MEDIA_TYPE
+from app.web.problems import HTTP_SLUGS, MEDIA_TYPE, STATUS
+from app.web.requests import MAX_BODY_BYTES
 
 VERSION = "1"
 
@@ -45,13 +47,10 @@ class Api(SmorestApi):  # type: ignore[misc]
         """Nothing here: the app's own handlers answer."""
 
     def _register_responses(self) -> None:
-        """The one error of every operation. The base class would make it plain JSON."""
+        """What an operation does not name. The base class would make it plain JSON."""
         content = {MEDIA_TYPE: {"schema": self.ERROR_SCHEMA}}
-        for name, meaning in (
-            ("DEFAULT_ERROR", "A problem (RFC 9457)"),
-            ("UNPROCESSABLE_ENTITY", "The request is refused"),
-        ):
-            self.spec.components.response(name, {"description": meaning, "content": content}, lazy=True)
+        meaning = "Any other problem (RFC 9457)"
+        self.spec.components.response("DEFAULT_ERROR", {"description": meaning, "content": content}, lazy=True)
 
 
 class ApiBlueprint(Blueprint):  # type: ignore[misc]
@@ -70,13 +69,18 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
         body: type[Schema] | None = None,
         query: type[Schema] | None = None,
         also: Mapping[int, str] | None = None,
+        refuses: Collection[type[errors.Refusal]] = (),
         tag: str | None = None,
     ) -> Callable[[View], View]:
         """One operation: its guard comes first, then its shape; the OpenAPI document says all of it.
 
-        `also`: other good statuses with the same answer, and what they mean. `tag`: the part of the API that the
-        operation is shown in, where that is not its blueprint's.
+        `also`: other good statuses with the same answer, and what they mean. `refuses`: the refusals that the verb
+        names, but for those that go with a guard, a shape or an identifier in the path, which are added here. `tag`:
+        the part of the API that the operation is shown in, where that is not its blueprint's.
         """
+        shaped = (*WITH_BODY, *HTTP_WITH_BODY) if method == "POST" else (errors.InvalidRequest,) if query else ()
+        named = (errors.NotFound,) if "<id(" in rule else ()
+        refused = _document_refusals((*GUARDED, *named, *shaped, *refuses))
 
         def decorate(view: View) -> View:
             made = self.response(status, answer)(view)
@@ -89,7 +93,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
             made = guard(made)
             keyed = KEYED if method == "POST" else {}
             secured = [{"oauth": [scope]} for scope in made.required_scopes]
-            made = self.doc(operationId=view.__name__, security=secured, **keyed)(made)
+            made = self.doc(operationId=view.__name__, security=secured, responses=refused, **keyed)(made)
             return cast(View, self.route(rule, methods=[method], tags=[tag] if tag else None)(made))
 
         return decorate
@@ -127,6 +131,38 @@ KEYED = {
         }
     ]
 }
+
+
+#: Any operation that asks for an access token may refuse so,
+GUARDED = (errors.InvalidAccessToken, errors.InsufficientScope, errors.Busy)
+#: and any POST so, besides,
+WITH_BODY = (
+    errors.MalformedJson,
+    errors.IdempotencyKeyMissing,
+    errors.IdempotencyKeyInvalid,
+    errors.InvalidRequest,
+    errors.ReferenceReused,
+)
+#: by these statuses of HTTP itself too.
+HTTP_WITH_BODY = (400, 413, 415)
+_HTTP_MEANINGS = {
+    400: "The body did not arrive whole.",
+    413: f"The body has more than {MAX_BODY_BYTES} bytes.",
+    415: "The body is not application/json.",
+}
+
+
+def _document_refusals(refusals: Iterable[type[errors.Refusal] | int]) -> dict[str, Any]:
+    """By status a problem, whose description names each slug that it may have."""
+    lines: dict[int, list[str]] = {}
+    for one in dict.fromkeys(refusals):
+        if isinstance(one, int):
+            lines.setdefault(one, []).append(f"`{HTTP_SLUGS[one]}`: {_HTTP_MEANINGS[one]}")
+        else:
+            title = (one.__doc__ or "").splitlines()[0]
+            lines.setdefault(STATUS[one], []).append(f"`{one.slug}`: {title}")
+    content = {MEDIA_TYPE: {"schema": ProblemSchema}}
+    return {str(status): {"description": "\n\n".join(lines[status]), "content": content} for status in sorted(lines)}
 
 
 def _show_docs() -> Response:

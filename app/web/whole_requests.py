@@ -1,0 +1,164 @@
+"""How gunicorn's threads are kept for requests that have arrived whole: whoever sends slowly holds none of them.
+
+gunicorn's own threaded worker gives a connection a thread with its first byte, and then waits in it without an end: as
+many slow senders as there are threads stop the service. It also lingers for two seconds, in the one loop that accepts
+connections, over each that it closes. Here both wait in the poller. TLS ends in the proxy: this worker speaks none.
+"""
+
+import re
+import socket
+from time import monotonic
+from typing import Any
+
+from gunicorn import http, util
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
+
+from app.web.requests import MAX_BODY_BYTES
+
+#: From its first byte a request must be here within this time. On a connection that is silent gunicorn's `keepalive`
+#: is the end, if it comes sooner.
+ARRIVES_WITHIN_S = 10
+#: A body of the largest size with its head; chunks have some more around them. What is longer is cut off.
+MOST_BYTES = MAX_BODY_BYTES + 32 * 1024
+#: So long, in a thread, the rest of a body is read that was refused by its length.
+DRAINS_WITHIN_S = 0.05
+#: So much of what a client goes on sending after its answer is read, so that the answer is not lost to a reset.
+MOST_IGNORED_BYTES = 256 * 1024
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,20})[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_SIZE = re.compile(rb"([0-9a-fA-F]+)[ \t]*")
+
+
+def is_whole(request: bytes) -> bool:
+    """Whether the parser can read all of the request without waiting; so it is for one that the parser will refuse.
+
+    A body that is longer than any that is taken need not be here: it is refused by its length, and never read. What
+    ends lines and chunks must be as gunicorn has it, or else a thread would wait for the rest.
+    """
+    begins = 2 if request.startswith(b"\r\n") else 0  # an empty line before the first is allowed
+    end = request.find(b"\r\n\r\n", begins) + 4
+    if end < 4:
+        return False
+    head = request[:end]
+    if _CHUNKED.search(head):
+        return _are_chunks_whole(request, end)
+    length = _LENGTH.search(head)
+    wanted = int(length[1]) if length else 0
+    return wanted > MAX_BODY_BYTES or len(request) - end >= wanted
+
+
+def _are_chunks_whole(request: bytes, at: int) -> bool:
+    while (end := request.find(b"\r\n", at)) >= 0:
+        size = _SIZE.fullmatch(request[at:end].partition(b";")[0])
+        if size is None:
+            return True  # no chunk at all: the parser says so
+        if int(size[1], 16) == 0:
+            return request.find(b"\r\n\r\n", end) >= 0
+        at = end + 2 + int(size[1], 16) + 2
+    return False
+
+
+class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker, with a thread for a request only once that is whole."""
+
+    def handle(self, conn: Any) -> Any:
+        """What to do with a connection where something has arrived: called in a thread, which it does not make wait.
+
+        True keeps the connection, False closes it, and `_DEFER` puts it into the poller until there is more.
+        """
+        if not hasattr(conn, "arrived"):
+            conn.arrived, conn.began_s, conn.is_answered, conn.ignored = b"", None, False, 0
+            conn.close = lambda graceful=False: util.close(conn.sock)
+        try:
+            return self._go_on(conn)
+        except OSError:
+            return False
+
+    def _go_on(self, conn: Any) -> Any:
+        if conn.is_answered:
+            return self._ignore(conn)
+        has_ended = self._take(conn)
+        if is_whole(conn.arrived):
+            return self._answer(conn)
+        if has_ended or _is_late(conn):
+            return False
+        return self._cut_off(conn) if len(conn.arrived) > MOST_BYTES else _DEFER
+
+    def _take(self, conn: Any) -> bool:
+        """Takes what is here. Whether the client has said that there will be no more."""
+        if conn.parser is not None:
+            conn.arrived += conn.parser.unreader.take_buffered()
+        has_ended = False
+        while not has_ended and len(conn.arrived) <= MOST_BYTES and (received := _received(conn)) is not None:
+            conn.arrived += received
+            has_ended = not received
+        if conn.arrived and conn.began_s is None:
+            conn.began_s = monotonic()
+        return has_ended
+
+    def _ignore(self, conn: Any) -> Any:
+        """Reads on after the last answer, which a reset might take away from the client, until that ends too."""
+        while (received := _received(conn)) is not None:
+            conn.ignored += len(received)
+            if not received or conn.ignored > MOST_IGNORED_BYTES:
+                return False
+        return False if _is_late(conn) else _DEFER
+
+    def _answer(self, conn: Any) -> Any:
+        """Lets gunicorn read and answer the request. What came after it stays for the next."""
+        conn.parser = conn.parser or http.get_parser(self.cfg, conn.sock, conn.client)
+        conn.parser.unreader.unread(conn.arrived)
+        conn.arrived, conn.began_s, conn.data_ready = b"", None, True
+        return super().handle(conn) or self._end(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Has the service answer one request, whose body is read as ours are."""
+        req.body = _Body(req.body)
+        return super().handle_request(req, conn)
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """A body that is not here is hardly waited for: the connection ends."""
+        return keepalive and bool(conn.parser.finish_body(deadline=monotonic() + DRAINS_WITHIN_S))
+
+    def _cut_off(self, conn: Any) -> Any:
+        conn.sock.send(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        return self._end(conn)
+
+    def _end(self, conn: Any) -> Any:
+        """Says that nothing follows, and waits in the poller for the client to say so too (RFC 9112, section 9.6)."""
+        conn.sock.setblocking(False)
+        conn.sock.shutdown(socket.SHUT_WR)
+        conn.is_answered, conn.arrived, conn.began_s = True, b"", monotonic()
+        return self._go_on(conn)
+
+
+class _Body:
+    """A body whose chunks may be malformed: that is told as a client who broke off, which is refused and is no bug."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def read(self, size: int | None = None) -> bytes:
+        try:
+            found: bytes = self._body.read(size)
+        except http.errors.ParseException as error:
+            raise OSError("the body is malformed") from error
+        return found
+
+
+def _received(conn: Any) -> bytes | None:
+    """What is here; nothing when the client has ended its side, None when it may send more."""
+    conn.sock.setblocking(False)
+    try:
+        received: bytes = conn.sock.recv(65_536)
+    except BlockingIOError:
+        return None
+    return received
+
+
+def _is_late(conn: Any) -> bool:
+    return conn.began_s is not None and monotonic() - conn.began_s > ARRIVES_WITHIN_S
