@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # a rule is read without SQLAlchemy
     from sqlalchemy import Connection
 
+#: No two readings of a clock are alike: a clock that was set goes on by this with each.
+TICK = timedelta(microseconds=1)
+
 _ahead = timedelta(0)
+_set_to: datetime | None = None
 
 
 def now(db: "Connection") -> datetime:
@@ -19,7 +23,11 @@ def now(db: "Connection") -> datetime:
 
 def read(stamp: datetime) -> datetime:
     """The time behind a `clock_timestamp()` that a statement returned along with its rows."""
-    return stamp + _ahead
+    global _set_to
+    if _set_to is None:
+        return stamp + _ahead
+    read_at, _set_to = _set_to, _set_to + TICK
+    return read_at
 
 
 @contextmanager
@@ -31,3 +39,14 @@ def ahead(by: timedelta) -> Iterator[None]:
         yield
     finally:
         _ahead = before
+
+
+@contextmanager
+def set_to(moment: datetime) -> Iterator[None]:
+    """For tests only: the first reading in this process is exactly `moment`, each further one a tick later."""
+    global _set_to
+    before, _set_to = _set_to, moment
+    try:
+        yield
+    finally:
+        _set_to = before
