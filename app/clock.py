@@ -13,9 +13,13 @@ if TYPE_CHECKING:  # a rule is read without SQLAlchemy
 #: By less than this this machine's clock may differ from the database's: correcting it would only add jitter.
 TOLERANCE_S = 0.5
 
+#: No two readings of a clock are alike: a clock that was set goes on by this with each.
+TICK = timedelta(microseconds=1)
+
 log = logging.getLogger(__name__)
 
 _ahead = timedelta(0)
+_set_to: datetime | None = None
 #: What makes the time of a counter that nobody sets, and when that was last compared with the database's clock.
 _offset_s = time.time() - time.monotonic()
 _compared_at_s: float | None = None
@@ -31,7 +35,11 @@ def now(db: "Connection") -> datetime:
 
 def read(stamp: datetime) -> datetime:
     """The time behind a `clock_timestamp()` that a statement returned along with its rows."""
-    return stamp + _ahead
+    global _set_to
+    if _set_to is None:
+        return stamp + _ahead
+    read_at, _set_to = _set_to, _set_to + TICK
+    return read_at
 
 
 def here() -> datetime:
@@ -71,3 +79,14 @@ def ahead(by: timedelta) -> Iterator[None]:
         yield
     finally:
         _ahead = before
+
+
+@contextmanager
+def set_to(moment: datetime) -> Iterator[None]:
+    """For tests only: the first reading in this process is exactly `moment`, each further one a tick later."""
+    global _set_to
+    before, _set_to = _set_to, moment
+    try:
+        yield
+    finally:
+        _set_to = before

@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,15 @@ def own_database(
     database: config.Settings, server: EmbeddedPostgres, urls: dict[str, str]
 ) -> Iterator[config.Settings]:
     """A fresh database for one test, which may break it or count everything in it."""
+    with fresh_database(database, server, urls) as settings:
+        yield settings
+
+
+@contextmanager
+def fresh_database(
+    database: config.Settings, server: EmbeddedPostgres, urls: dict[str, str]
+) -> Iterator[config.Settings]:
+    """The process's settings on a fresh database, which is gone at the end."""
     name = f"scrip_{secrets.token_hex(4)}"
     url = make_url(urls["service"]).set(database=name).render_as_string(hide_password=False)
     settings = replace(database, database_url=url)

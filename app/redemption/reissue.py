@@ -35,11 +35,13 @@ def reissue_card(card_id: CardId, *, issuer_id: IssuerId, deliver: Deliver, refe
     with transaction() as db:
         if again := done_before(db, reference, Card):
             return again
-        if lock_card(db, card_id, issuer_id=issuer_id) is None:
+        now = lock_card(db, card_id, issuer_id=issuer_id)
+        if now is None:
             raise NotFound("There is no such card.")
-        now = _end_due(db, card_id)
+        if close_due(db, card_id, now):
+            now = clock.now(db)  # links are told apart by their times
         letter_kind = "new_link" if deliver == "email" else None
-        link = _replace(db, _decided_key(db, card_id), now, reason="issuer", letter_kind=letter_kind)
+        link = _replace(db, _decided_key(db, card_id, now), now, reason="issuer", letter_kind=letter_kind)
         claim_link = None if letter_kind else links.draw_claim_key(db, link.id, now)
         card = describe_card(db, card_id, issuer_id=issuer_id)
         together(db, keep_answer(reference, card))
@@ -74,11 +76,12 @@ def fresh_code(link_id: LinkId) -> Claimed:
         close_due(db, *_lock_newest(db, link_id))
     with hashing():
         with transaction() as db:
-            _key_of_newest(db, link_id)
+            _key_of_newest(db, link_id, clock.now(db))
         fresh = draw_fresh_code()
     with transaction() as db:
         card_id, now = _lock_newest(db, link_id)
-        key = _key_of_newest(db, link_id)
+        close_due(db, card_id, now)  # a hold may have ended while the code was drawn
+        key = _key_of_newest(db, link_id, now)
         opened_at = db.scalar(select(ClaimLink.opened_at).where(ClaimLink.id == link_id))
         issuance_rules.decide_page_code(opened_at, codes_today(db, card_id, now), now)
         together(db, _kill(key, now))
@@ -108,7 +111,7 @@ def _resend(db: Connection, link_id: LinkId) -> None:
         _check_newest(db, link_id, card_id)
     if close_due(db, card_id, now) and is_newest and not _is_newest(db, link_id, card_id):
         return  # what was due has just queued a new link
-    key = _decided_key(db, card_id)
+    key = _decided_key(db, card_id, now)
     asked_at = list(
         db.scalars(
             select(ClaimLink.created_at).where(
@@ -150,12 +153,12 @@ def _lock_newest(db: Connection, link_id: LinkId) -> tuple[CardId, datetime]:
     return card_id, now
 
 
-def _key_of_newest(db: Connection, link_id: LinkId) -> AnyRow:
+def _key_of_newest(db: Connection, link_id: LinkId, now: datetime) -> AnyRow:
     card_id = db.scalar(select(ClaimLink.card_id).where(ClaimLink.id == link_id))
     if card_id is None:
         raise LinkNotAccepted()
     _check_newest(db, link_id, card_id)
-    return _decided_key(db, card_id)
+    return _decided_key(db, card_id, now)
 
 
 def _check_newest(db: Connection, link_id: LinkId, card_id: CardId) -> None:
@@ -168,16 +171,11 @@ def _is_newest(db: Connection, link_id: LinkId, card_id: CardId) -> bool:
     return db.scalar(select(links.newest_link(card_id))) == link_id
 
 
-def _end_due(db: Connection, card_id: CardId) -> datetime:
-    """Ends what is due on a locked card, and returns a time after it: links are told apart by their times."""
-    close_due(db, card_id, clock.now(db))
-    return clock.now(db)
-
-
-def _decided_key(db: Connection, card_id: CardId) -> AnyRow:
-    """The card's one key. Raises CardHeld, CardClosed."""
+def _decided_key(db: Connection, card_id: CardId, now: datetime) -> AnyRow:
+    """The card's one key at `now`, the time by which what was due has been ended: a later reading could find a hold
+    over that nobody has ended, and leave its payment without its card. Raises CardHeld, CardClosed.
+    """
     key = db.execute(_KEY.where(CardRow.id == card_id)).one()
-    now = clock.now(db)
     is_held = key.payment_until is not None and key.payment_until > now
     rules.decide_reissue(card_state=key.state, held_until=key.payment_until if is_held else None)
     return key

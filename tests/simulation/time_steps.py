@@ -1,0 +1,97 @@
+"""Steps of nobody: time goes on, the worker comes by, requests are repeated, somebody looks."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.errors import ReferenceReused
+from app.ids import CardId, PaymentId
+from app.issuance.card import read_card
+from app.redemption.expire import expire_due
+from app.redemption.payment import read_payment
+from tests.simulation import issuer_rules
+from tests.simulation.acting import WHICH, Acting
+from tests.simulation.facts import (
+    card_facts,
+    payment_facts,
+)
+from tests.simulation.model import DAY, MINUTE, Card
+from tests.simulation.steps import step
+from tests.simulation.walk import Difference
+
+
+class TimeSteps(Acting):
+    """What happens by itself, or again."""
+
+    @step(6, needs="asked", back=[0] * 6 + [1, 2, 3, 5, 8], changed=[None, None, "content", "operation"])
+    def repeat(self, back: int, changed: str | None) -> None:
+        """Same content: the same answer, and nothing is done. Anything else under the same reference: refused."""
+        asked = self.asked[-1 - back % len(self.asked)]
+        reference = asked.reference
+        if changed == "content":
+            reference = replace(reference, content_hmacs=(b"another content" * 2,))
+        if changed == "operation":
+            reference = replace(reference, operation="another")
+
+        def predict(*_: object) -> dict[str, object]:
+            if changed:
+                raise ReferenceReused
+            return {"answer": _without_secrets(asked.answer)}
+
+        self.walk.take("repeat", asked.card, lambda: asked.send(reference), predict, lambda answer: {"answer": answer})
+
+    @step(9, which=WHICH, turn=[0] * 7 + [1, 2, 3], off=[0, 0, -1, 1])
+    def come_to(self, which: int, turn: int, off: int) -> None:
+        """Time goes on to a moment at which something ends, or a microsecond beside it."""
+        at = self.walk.now + timedelta(milliseconds=1)
+        ahead = sorted({point for point in self._card(which).turning_points() if point > at})
+        if ahead:
+            self.walk.now = ahead[turn % len(ahead)] + timedelta(microseconds=off)
+
+    @step(4, span=[MINUTE] * 4 + [11 * MINUTE, 31 * MINUTE, DAY, DAY, 3 * DAY, 8 * DAY, 15 * DAY, 40 * DAY])
+    def wait(self, span: timedelta) -> None:
+        self.walk.now += span
+
+    @step(3)
+    def sweep(self) -> None:
+        """The worker comes by: what is due is ended everywhere."""
+        self.walk.everywhere("sweep", _sweep)
+
+    @step(5, which=WHICH)
+    def look(self, which: int) -> None:
+        """What is shown is what is true, whether or not anything was written down."""
+        card = self._card(which)
+
+        def call() -> dict[str, object]:
+            shown = {"card": card_facts(read_card(CardId(card.id), issuer_id=self.parties.issuers[card.issuer]))}
+            for place, payment in enumerate(card.payments):
+                store_id = self.parties.stores[payment.store]
+                shown[f"payment {place}"] = payment_facts(read_payment(PaymentId(payment.id), store_id=store_id))
+            return {what: tuple(facts.items()) for what, facts in shown.items()}
+
+        def predict(card: Card, now: datetime) -> dict[str, object]:
+            shown = {"card": issuer_rules.seen(card, now)}
+            shown |= {f"payment {place}": payment.seen(now) for place, payment in enumerate(card.payments)}
+            return {what: tuple(facts.items()) for what, facts in shown.items()}
+
+        self.walk.take("look", card, call, predict, lambda shown: shown)
+
+    def end(self) -> None:
+        """Time goes on until nothing can be due any more: then no card is held, and all money is where it belongs."""
+        self.walk.audit()
+        for _ in range(4):
+            self.walk.now += 800 * DAY
+            self.walk.everywhere("sweep", _sweep)
+        if left := [card.id for card in self.walk.cards if card.state == "active"]:
+            raise Difference(f"still active at the end of time: {left}")
+        self.walk.audit()
+
+
+def _sweep() -> None:
+    while expire_due():
+        pass
+
+
+def _without_secrets(answer: Any) -> Any:
+    again = replace(answer, replayed=True)
+    return replace(again, claim_link=None) if hasattr(answer, "claim_link") else again
