@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.db.request import CLAIM_REQUEST, Reference, find_answer, keep_answer
+from app.db.together import together
 from app.db.transaction import transaction
 from app.issuance import links
 from app.redemption import routes
@@ -20,7 +21,7 @@ def refund_in_two_transactions(*named: Any, reference: Reference, **more: Any) -
     refund = refund_payment(*named, reference=replace(reference, key=random_secret()), **more)
     with transaction() as db:
         db.execute(CLAIM_REQUEST, reference.claim)
-        db.execute(keep_answer(reference, refund))
+        together(db, keep_answer(reference, refund))
     return refund
 
 

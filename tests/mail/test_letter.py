@@ -32,7 +32,7 @@ def test_a_letter_cannot_carry_another_cards_link(world: World) -> None:
     link_id = rows("SELECT link_id FROM letter WHERE card_id = :id", id=other.id)[0].link_id
     with pytest.raises(IntegrityError, match="letter_card_id_link_id_fkey"):
         with transaction() as db:
-            db.execute(letter_of("claim", card_id=mine.id, link_id=link_id, facts={}, due_at=clock.now(db)))
+            together(db, letter_of("claim", card_id=mine.id, link_id=link_id, facts={}, due_at=clock.now(db)))
 
 
 def test_the_state_is_that_of_the_newest_letter_which_was_not_dropped(world: World) -> None:
@@ -44,7 +44,7 @@ def test_the_state_is_that_of_the_newest_letter_which_was_not_dropped(world: Wor
         assert letter_state(db, link_id) == "failed"
     with transaction() as db:
         due_at = clock.now(db) + timedelta(days=1)
-        db.execute(letter_of("new_link", card_id=card.id, link_id=link_id, facts={}, due_at=due_at))
+        together(db, letter_of("new_link", card_id=card.id, link_id=link_id, facts={}, due_at=due_at))
         assert letter_state(db, link_id) == "queued"
         db.exec_driver_sql("UPDATE letter SET state = 'dropped' WHERE kind = 'new_link' AND link_id = %s", (link_id,))
         assert letter_state(db, link_id) == "failed"
