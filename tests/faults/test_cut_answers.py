@@ -66,11 +66,14 @@ def lanes_to(service: Running) -> Iterator[list["Lane"]]:
 def check_lost_answers(lanes: list["Lane"], make: Make, cuts: int) -> None:
     """As many requests, each on a card of its own, whose first answers are lost: sent again they are as if heard."""
     heard = lanes[0].hear(make)
-    shares = [range(start, cuts, LANES) for start in range(LANES)]
+    ways = [WAYS[n % len(WAYS)] for n in range(cuts)]
+
+    def take_share(n: int) -> None:
+        for way in ways[n::LANES]:
+            lanes[n].check(make, way, heard)
+
     with ThreadPoolExecutor(LANES) as pool:
-        list(
-            pool.map(lambda lane, share: [lane.check(make, WAYS[n // LANES % 2], heard) for n in share], lanes, shares)
-        )
+        list(pool.map(take_share, range(LANES)))
 
 
 @dataclass(frozen=True)
