@@ -1,9 +1,9 @@
 """Answers that are lost after the commit, again and again: one effect, and the caller finds out which."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,9 +40,9 @@ STANDS = ("state", "confirmed", "order_reference", "held", "settled", "released"
 
 @pytest.mark.slow
 def test_an_answer_lost_after_the_commit(own_database: config.Settings, run: Run, tell: Tell) -> None:
-    with run(own_database) as service:
+    with run(own_database) as service, lanes_to(service) as lanes:
         for make in VERBS:
-            check_lost_answers(service, make, CUTS)
+            check_lost_answers(lanes, make, CUTS)
             tell(f"{make.__name__}: {CUTS} answers lost, each request had one effect")
         assert_clean()
 
@@ -50,19 +50,30 @@ def test_an_answer_lost_after_the_commit(own_database: config.Settings, run: Run
 @pytest.mark.slow
 def test_without_a_memory_of_requests_it_is_noticed(own_database: config.Settings, run: Run) -> None:
     """See tests/faults/forgetful_wsgi.py."""
-    with run(own_database, wsgi="forgetful_wsgi") as service:
+    with run(own_database, wsgi="forgetful_wsgi") as service, lanes_to(service) as lanes:
         for make in VERBS:
             with pytest.raises(AssertionError, match=make.__name__):
-                check_lost_answers(service, make, 1)
+                check_lost_answers(lanes, make, 1)
 
 
-def check_lost_answers(service: Running, make: Make, cuts: int) -> None:
+@contextmanager
+def lanes_to(service: Running) -> Iterator[list["Lane"]]:
+    """Clients that work side by side, each through a proxy of its own."""
+    with ExitStack() as proxies:
+        yield [Lane(service, proxies.enter_context(CuttingProxy(service.port).running())) for _ in range(LANES)]
+
+
+def check_lost_answers(lanes: list["Lane"], make: Make, cuts: int) -> None:
     """As many requests, each on a card of its own, whose first answers are lost: sent again they are as if heard."""
-    with ExitStack() as proxies, ThreadPoolExecutor(LANES) as pool:
-        lanes = [Lane(service, proxies.enter_context(CuttingProxy(service.port).running())) for _ in range(LANES)]
-        heard = lanes[0].hear(make)
-        shares = [range(start, cuts, LANES) for start in range(LANES)]
-        list(pool.map(lambda lane, share: [lane.check(make, WAYS[n % 2], heard) for n in share], lanes, shares))
+    heard = lanes[0].hear(make)
+    ways = [WAYS[n % len(WAYS)] for n in range(cuts)]
+
+    def take_share(n: int) -> None:
+        for way in ways[n::LANES]:
+            lanes[n].check(make, way, heard)
+
+    with ThreadPoolExecutor(LANES) as pool:
+        list(pool.map(take_share, range(LANES)))
 
 
 @dataclass(frozen=True)

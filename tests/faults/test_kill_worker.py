@@ -22,6 +22,7 @@ Make = Callable[[Api], Request]
 #: In the long form every card is used up to its end; else one that was killed before the effect and one after, for each
 #: verb: the others are in the same states, as their answers and their rows say.
 LONG = bool(os.environ.get("SCRIP_FAULTS_LONG"))
+TRIES = 10
 
 
 @pytest.mark.slow
@@ -85,7 +86,9 @@ class Asked:
         self.answer: Answer
 
     def send(self, place: str | None = None) -> Answer:
-        answer = self._ask({HEADER: place} if place else {})
+        """Again while the service is busy: the dead one's transaction may not have ended yet."""
+        tries = (self._ask({HEADER: place} if place else {}) for _ in range(TRIES))
+        answer = next((answer for answer in tries if answer is None or answer.status != 503), None)
         assert answer is not None and answer.status == self.status, (self._name, answer)
         self.answer = answer
         return answer
