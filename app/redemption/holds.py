@@ -141,6 +141,7 @@ def _locking(claim: AnySelect) -> AnySelect:
             CardKey.link_id,
             CardKey.code_id.label("key_code_id"),
             CardKey.payment_id.label("key_payment_id"),
+            ClaimLink.state.label("link_state"),
             Programme.hold_ttl_s,
             Programme.hold_max_s,
             Programme.confirmed_ttl_s,
@@ -152,6 +153,7 @@ def _locking(claim: AnySelect) -> AnySelect:
         .join(CardKey, CardKey.card_id == PaymentRow.card_id)
         .join(Programme, Programme.id == Card.programme_id)
         .join(Store, Store.id == PaymentRow.store_id)
+        .outerjoin(ClaimLink, ClaimLink.id == CardKey.link_id)
         .where(PaymentRow.id == bindparam("wanted_payment"), PaymentRow.store_id == bindparam("wanted_store"))
         .with_for_update(of=[Card, CardKey, PaymentRow])
         .subquery("locked")

@@ -35,7 +35,8 @@ def refund_payment(
 ) -> Refund:
     """Moves `amount` from what is owed to the store back to the card. Never refused for the card's state.
 
-    An open key and an open hold stay as they are; a spent or lapsed card becomes active and gets a new link.
+    An open key and an open hold stay as they are. A spent or lapsed card becomes active, and gets a new link, as does
+    one whose link has lapsed.
     Raises NotFound, CurrencyMismatch, AmountOverSettled, ReferenceReused, Busy.
     """
     with transaction() as db:
@@ -72,7 +73,7 @@ def _after(locked: Locked, amount: Money) -> list[Write | None]:
     row, now = locked.row, locked.now
     left = locked.balance_minor + amount.amount_minor
     facts = {"store": row.store_name, "refunded_minor": amount.amount_minor, "left_minor": left}
-    if row.card_state == "active":
+    if row.card_state == "active" and row.link_state != "lapsed":
         told = letter_of("refund", card_id=row.card_id, facts=facts, due_at=now)
         return [keep_for(row.card_id, row.card_expires_at, now), told]
     expires_at = issuance_rules.after_refund(row.card_expires_at, now)

@@ -401,3 +401,22 @@ def test_a_card_that_a_store_holds_past_its_date_has_not_lapsed_for_its_issuer(o
     with clock.ahead(2 * DAYS), pytest.raises(LinkOpened):
         mine = reference(world.issuer_id)
         correct_address(world.card_of(payment.id).id, "pat@holder.example", issuer_id=world.issuer_id, reference=mine)
+
+
+def test_a_refund_to_a_card_whose_link_has_lapsed_brings_a_new_link(own_database: object) -> None:
+    """A lapsed link opens nothing: money that nobody can reach is no refund."""
+    world = make_world(valid_days=1_000)
+    payment = world.payment().payment
+    world.settle(payment.id, 3_000)
+    card = world.card_of(payment.id)
+    with clock.ahead(100 * DAYS):
+        expire_due()
+        before = world.card(card.id).reached_through
+        assert before is not None
+        assert (before.kind, before.state) == ("link", "lapsed")
+        refund_payment(payment.id, gbp(1_000), store_id=world.bookshop, reference=reference(world.bookshop))
+        after = world.card(card.id).reached_through
+        assert after is not None
+        assert (after.kind, after.state) == ("link", "waiting")
+        sent = rows("SELECT kind, link_id FROM letter WHERE card_id = :id ORDER BY created_at DESC", id=card.id)[0]
+        assert (sent.kind, sent.link_id) == ("refund", after.id)

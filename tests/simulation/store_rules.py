@@ -145,7 +145,7 @@ def _settle_late(
 
 
 def refund(card: Card, payment: Payment, *, store: str, amount: Money, now: datetime) -> dict[str, object]:
-    """Money goes back to the card: an open key stays, a spent or lapsed card comes back with a new link."""
+    """Money goes back to the card: an open key stays; a card without one comes back with a new link."""
     if store != payment.store:
         raise NotFound
     if amount.currency != "GBP":
@@ -159,7 +159,7 @@ def refund(card: Card, payment: Payment, *, store: str, amount: Money, now: date
     card.balance += amount.amount_minor
     if payment.state == "held":
         payment.balance = card.balance
-    if card.state == "active":
+    if card.state == "active" and not (card.link and card.link.state == "lapsed"):
         card.keep(now + RELEASED_LIVES)
         card.letters.append("refund")
     else:
