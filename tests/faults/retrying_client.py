@@ -15,7 +15,7 @@ from app.secrecy import random_secret
 from tests.faults.asking import Answer, ask
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8
-TIMEOUT_S = 15
+TIMEOUT_S = 30
 
 #: Seconds to wait, by the number of failures in a row, what Retry-After said (0: nothing), and a draw from [0, 1).
 Policy = Callable[[int, int, float], float]
