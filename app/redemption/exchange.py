@@ -49,9 +49,10 @@ def exchange_code(
         raise CodeMistyped()
     hashes = hashes_to_look_up(code)
     with transaction() as db:
+        # The code first: a repeat that finds it dead finds the answer of the first request, which may have ended it.
+        code_id = db.scalar(_HASHED, {"hashes": hashes})
         if again := find_answer(db, reference, Exchanged):
             return again
-        code_id = db.scalar(_HASHED, {"hashes": hashes})
     try:
         if code_id is None:
             raise rules.Unaccepted("unknown")

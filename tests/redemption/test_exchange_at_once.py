@@ -1,11 +1,13 @@
-"""Two stores race one code."""
+"""Two stores race one code; and a store's repeat races its first request."""
 
 import pytest
+from sqlalchemy import event
 
+from app.db.engine import engine
 from app.errors import CodeNotAccepted
 from tests.at_once import at_once, split
 from tests.redemption.without_locks import take_out_locks
-from tests.world import World, rows
+from tests.world import World, reference, rows
 
 
 def check_one_exchange_wins(world: World) -> None:
@@ -31,3 +33,14 @@ def test_without_locks_the_race_is_noticed(own_database: object, world: World, m
     with pytest.raises(AssertionError):
         for _ in range(5):
             check_one_exchange_wins(world)
+
+
+def test_a_repeat_is_answered_again_even_if_its_code_dies_while_it_looks(own_database: object, world: World) -> None:
+    """The first request is carried out, and its payment settled, between the two looks of its repeat."""
+    code, first = world.code().code, reference(world.bookshop)
+
+    def carry_out_and_settle(*_: object) -> None:
+        world.settle(world.exchange(code, reference=first).payment.id, 5_000)
+
+    event.listen(engine(), "after_cursor_execute", carry_out_and_settle, once=True)
+    assert world.exchange(code, reference=first).replayed
