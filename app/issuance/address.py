@@ -15,7 +15,7 @@ from app.issuance import links, rules
 from app.issuance.card import Card, describe_card
 from app.issuance.holder_data import hash_email, seal_holder, unseal_holder
 from app.issuance.models import Card as CardRow
-from app.issuance.models import CardKey
+from app.issuance.models import CardKey, Code
 from app.issuance.reissue import queue_reissue
 
 
@@ -34,9 +34,15 @@ def correct_address(card_id: CardId, email: str, *, issuer_id: IssuerId, referen
         ).first()
         if card is None:
             raise NotFound("There is no such card.")
-        link_id = db.scalar(select(CardKey.link_id).where(CardKey.card_id == card_id).with_for_update())
+        key = db.execute(
+            select(CardKey.link_id, Code.state.label("code_state"))
+            .outerjoin(Code, Code.id == CardKey.code_id)
+            .where(CardKey.card_id == card_id)
+            .with_for_update(of=CardKey)
+        ).one()
         now = clock.now(db)
-        if card.state == "spent" or rules.has_lapsed(state=card.state, expires_at=card.expires_at, held=False, now=now):
+        held, link_id = key.code_state == "bound", key.link_id  # a store that has the code keeps the card alive
+        if card.state == "spent" or rules.has_lapsed(state=card.state, expires_at=card.expires_at, held=held, now=now):
             raise CardClosed()
         if link_id is None:
             raise LinkOpened("The link has been opened: the address can no longer be corrected.")

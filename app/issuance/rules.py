@@ -92,10 +92,11 @@ class Opening(Enum):
 def decide_opening(link: LinkSeen, now: datetime) -> Opening:
     """Whether opening the link now shows a code.
 
-    Raises, in this order: LinkSuperseded; LinkOpened when a newer link exists; LinkLapsed; CardHeld (a link that may be
+    Raises, in this order: LinkSuperseded, also for one that lapsed before a newer was made; LinkOpened when a newer link
+    exists; LinkLapsed; CardHeld (a link that may be
     opened again, while a store holds the card); TryLater (five openings a day); LinkOpened.
     """
-    if link.state == "superseded":
+    if link.state == "superseded" or (link.state == "lapsed" and not link.is_newest):
         raise LinkSuperseded()
     opened = LinkOpened(opened_at=link.opened_at, opened_by=link.opened_by)
     if not link.is_newest:
@@ -165,10 +166,10 @@ def link_expiry(card_expires_at: datetime, *, valid_days: int, now: datetime) ->
 
 
 def _is_past(link: LinkSeen, now: datetime) -> bool:
-    """A waiting link ends at its own time; an opened one with its card, unless a store holds the card."""
+    """A waiting link ends at its own time; an opened one with its card, unless the card's code is with a store."""
     if link.state == "waiting":
         return link.expires_at <= now
-    return link.card_expires_at <= now and not link.held
+    return link.card_expires_at <= now and link.code_state != "bound"
 
 
 def _is_repeat_of_lost_answer(link: LinkSeen, now: datetime) -> bool:

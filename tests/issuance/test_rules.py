@@ -78,6 +78,7 @@ VOIDED: dict[str, Any] = {"code_state": "bound", "held": False, "bound_until": N
     ("link", "refusal"),
     [
         (replace(WAITING, state="superseded", is_newest=False), LinkSuperseded),
+        (replace(WAITING, state="lapsed", is_newest=False), LinkSuperseded),
         (replace(OPENED, is_newest=False, card_expires_at=NOW), LinkOpened),
         (replace(WAITING, state="lapsed"), LinkLapsed),
         (replace(WAITING, expires_at=NOW), LinkLapsed),
@@ -87,6 +88,7 @@ VOIDED: dict[str, Any] = {"code_state": "bound", "held": False, "bound_until": N
         (replace(OPENED, same_browser=True, **HELD), LinkOpened),
         (replace(AGAIN, code_state=None), LinkOpened),
         (replace(AGAIN, code_state="bound", bound_until=NOW), LinkOpened),
+        (replace(AGAIN, code_state="bound", bound_until=NOW, card_expires_at=NOW), LinkOpened),
         (replace(AGAIN, **HELD), CardHeld),
         (replace(AGAIN, **HELD, card_expires_at=NOW), CardHeld),
         (replace(AGAIN, codes_today=5), TryLater),

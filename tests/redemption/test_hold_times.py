@@ -16,6 +16,7 @@ from app.errors import (
     PaymentUnconfirmed,
 )
 from app.ids import CardId, PaymentId
+from app.issuance.address import correct_address
 from app.issuance.claim import Claimed
 from app.redemption.confirm import confirm_payment
 from app.redemption.expire import expire_due
@@ -391,3 +392,12 @@ def test_without_a_shopper_the_first_exchanges_order_is_what_counts(world: World
     assert (again.payment.id, again.opened, again.payment.order_reference) == (payment.id, False, "order-1")
     with pytest.raises(CodeNotAccepted):
         world.exchange(claimed.code, shopper=None, order_reference="order-1")
+
+
+def test_a_card_that_a_store_holds_past_its_date_has_not_lapsed_for_its_issuer(own_database: object) -> None:
+    world = make_world(valid_days=1)
+    payment = world.payment().payment
+    confirm(world, payment.id)
+    with clock.ahead(2 * DAYS), pytest.raises(LinkOpened):
+        mine = reference(world.issuer_id)
+        correct_address(world.card_of(payment.id).id, "pat@holder.example", issuer_id=world.issuer_id, reference=mine)
