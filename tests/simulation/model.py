@@ -212,7 +212,8 @@ class Card:
         if self.link:
             self.link.state = "lapsed"
         self.kill_key()
-        self.state, self.lapsed, self.balance = "lapsed", self.balance, 0
+        self.lapsed += self.balance
+        self.state, self.balance = "lapsed", 0
 
     def turning_points(self) -> Iterator[datetime]:
         """The moments at which an answer about this card may change."""
