@@ -98,9 +98,9 @@ class Opening(Enum):
 def decide_opening(link: LinkSeen, now: datetime) -> Opening:
     """Whether opening the link now shows a code.
 
-    Raises, in this order: LinkSuperseded, also for one that lapsed before a newer was made; LinkOpened when a newer link
-    exists; LinkLapsed; CardHeld (a link that may be
-    opened again, while a store holds the card); TryLater (five openings a day); LinkOpened.
+    Raises, in this order: LinkSuperseded, also for one that had lapsed before; LinkOpened when a newer link exists;
+    LinkLapsed; CardHeld (a link that may be opened again, while a store holds the card); TryLater (five openings a
+    day); LinkOpened.
     """
     if link.state == "superseded" or (link.state == "lapsed" and not link.is_newest):
         raise LinkSuperseded()

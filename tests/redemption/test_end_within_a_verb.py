@@ -1,4 +1,4 @@
-"""A hold that ends while a verb is at work: whichever of its readings is the first after it, one card, one key."""
+"""A hold that ends while a verb is at work: whichever reading of the clock is the first after, one card, one key."""
 
 from collections.abc import Callable
 from contextlib import suppress

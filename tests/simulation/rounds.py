@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 
+from app.errors import Busy
 from tests.simulation.machine import STEPS, Machine
 from tests.simulation.steps import Step, draw_step
 from tests.simulation.stored import audit_findings, reading
@@ -13,6 +14,7 @@ from tests.simulation.walk import Difference, Tally
 STEPS_A_WALK = 100
 #: How often a walk that failed is walked again to find a shorter one.
 TRIES_TO_SHORTEN = 200
+TRIES_WHEN_BUSY = 5
 
 
 def walk_on(seed: int, steps: int, tally: Tally) -> None:
@@ -24,16 +26,23 @@ def walk_on(seed: int, steps: int, tally: Tally) -> None:
 
 
 def walk_from(seed: int, tally: Tally) -> None:
-    """One walk. Raises Difference, which then knows its seed and steps."""
-    taken: list[Step] = []
-    try:
-        _drawn_walk(Random(seed), tally, taken)
-    except Difference as difference:
-        difference.steps = taken
-        difference.add_note(
-            f"After {len(taken)} steps; again with: ./run simulate --steps {STEPS_A_WALK} --seed {seed}"
-        )
-        raise
+    """One walk. Raises Difference, which then knows its seed and steps.
+
+    On a machine so busy that the database gives up on a transaction, the walk begins again.
+    """
+    for _ in range(TRIES_WHEN_BUSY):
+        taken: list[Step] = []
+        walked = Tally(known=tally.known)
+        try:
+            _drawn_walk(Random(seed), walked, taken)
+        except Busy:
+            continue
+        except Difference as difference:
+            difference.steps = taken
+            difference.add_note(f"After {len(taken)} steps; again: ./run simulate --steps {STEPS_A_WALK} --seed {seed}")
+            raise
+        return tally.include(walked)
+    raise Busy
 
 
 @contextmanager
@@ -68,6 +77,8 @@ def fails(steps: Sequence[Step]) -> bool:
             machine.end()
         except Difference:
             return True
+        except Busy:
+            return False
     return False
 
 

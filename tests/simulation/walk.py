@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app import clock
-from app.errors import Refusal
+from app.errors import Busy, Refusal
 from app.ledger.audit import Finding
 from tests.simulation.model import Card
 from tests.simulation.steps import Step
@@ -40,6 +40,12 @@ class Tally:
     def add(self, verb: str, outcome: str) -> None:
         self.steps += 1
         self.outcomes[verb, outcome] += 1
+
+    def include(self, walked: "Tally") -> None:
+        """Adds what a walk has done."""
+        self.steps += walked.steps
+        self.audits += walked.audits
+        self.outcomes += walked.outcomes
 
 
 @dataclass
@@ -102,6 +108,8 @@ class Walk:
         with clock.set_to(at):
             try:
                 done = Done(call(), None)
+            except Busy:  # the machine is: nothing about the verb
+                raise
             except Refusal as refusal:
                 done = Done(None, type(refusal))
             except Exception as bug:  # a bug is a difference too, to be shortened and printed with its steps
