@@ -15,7 +15,7 @@ from app.config import Argon2Cost, Settings
 from app.key_files import make_key_files
 
 ROOT = Path(__file__).parents[1]
-PATIENCE_S = 30
+PATIENCE_S = 90
 
 
 def environment(settings: Settings, keys_dir: Path, port: int) -> dict[str, str]:
