@@ -143,7 +143,7 @@ CHECKS = (
             SELECT kind, card_id, payment_id, amount_minor::text AS amount, at, 1 AS times FROM transfer
             UNION ALL
             SELECT CASE kind WHEN 'card_issued' THEN 'issue' WHEN 'payment_settled' THEN 'settle' WHEN 'payment_refunded' THEN 'refund' ELSE 'lapse' END,
-                   card_id, payment_id, coalesce(facts->>'settled_minor', facts->>'refunded_minor', facts->>'amount_minor'), at, -1
+                   card_id, payment_id, facts->>CASE kind WHEN 'payment_settled' THEN 'settled_minor' WHEN 'payment_refunded' THEN 'refunded_minor' ELSE 'amount_minor' END, at, -1
             FROM event WHERE kind IN ('card_issued', 'payment_settled', 'payment_refunded', 'card_lapsed')
         ) AS both_sides
         GROUP BY kind, card_id, payment_id, amount, at HAVING sum(times) <> 0
@@ -226,10 +226,11 @@ CHECKS = (
     Check(
         "codes and letters name links of their own card",
         """
-        SELECT c.id, 'a code of another card''s link' FROM code c LEFT JOIN claim_link l ON (l.card_id, l.id) = (c.card_id, c.link_id) WHERE l.id IS NULL
-        UNION ALL
-        SELECT t.id, 'a letter with another card''s link' FROM letter t LEFT JOIN claim_link l ON (l.card_id, l.id) = (t.card_id, t.link_id)
-        WHERE t.link_id IS NOT NULL AND l.id IS NULL
+        SELECT named.id, kind || ' that names another card''s link' FROM (
+            SELECT id, 'a code' AS kind, card_id, link_id FROM code
+            UNION ALL SELECT id, 'a letter', card_id, link_id FROM letter WHERE link_id IS NOT NULL
+        ) AS named LEFT JOIN claim_link l ON l.id = named.link_id
+        WHERE l.card_id IS DISTINCT FROM named.card_id
         """,
     ),
     Check(

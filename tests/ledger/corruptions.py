@@ -108,9 +108,10 @@ BOOKS = [
         "UPDATE transfer SET currency = 'USD' WHERE id = %(id)s",
     ),
     Corruption(
-        "currency crossed: a store's account",
-        "SELECT a.id, t.id AS named FROM account a JOIN transfer t ON t.credit_id = a.id WHERE a.kind = 'owed'",
-        "UPDATE account SET currency = 'USD' WHERE id = %(id)s",
+        "currency crossed: what a store is owed",
+        "SELECT id, id AS named, credit_id FROM transfer WHERE kind = 'settle'",
+        "INSERT INTO account SELECT owner_id || ':owed:USD', 'owed', owner_id, 'USD', mode FROM account WHERE id = %(credit_id)s;"
+        " UPDATE transfer SET credit_id = split_part(credit_id, ':', 1) || ':owed:USD' WHERE id = %(id)s",
         sole="every transfer goes between",
     ),
     Corruption(
@@ -131,10 +132,8 @@ BOOKS = [
     ),
     Corruption(
         "a card that shows another card's balance",
-        "SELECT id, id AS named, account_id FROM card WHERE state = 'active'",
-        "UPDATE card SET account_id = (SELECT min(account_id) FROM card WHERE state = 'active' AND id <> %(id)s"
-        " AND id NOT IN (SELECT card_id FROM payment WHERE state = 'held')) WHERE id = %(id)s"
-        " AND id NOT IN (SELECT card_id FROM payment WHERE state = 'held')",
+        "SELECT id, id AS named FROM card WHERE state = 'active' AND id NOT IN (SELECT card_id FROM payment WHERE state = 'held')",
+        "UPDATE card SET account_id = (SELECT min(account_id) FROM card WHERE state = 'active' AND id <> %(id)s) WHERE id = %(id)s",
         sole="every card has an account",
     ),
     Corruption(

@@ -21,6 +21,7 @@ from tests.ledger.corruptions import CORRUPTIONS, EQUATION, GUARDS, Corruption, 
 
 HOW_MANY = int(os.environ.get("CORRUPTIONS", "150"))
 SEED = int(os.environ.get("CORRUPTION_SEED", secrets.randbits(31)))
+#: Enough for every kind to find its row; the population is the same each time, what happens to it is not.
 CARDS = max(240, HOW_MANY)
 
 
@@ -32,7 +33,7 @@ def db(urls: dict[str, str], server: EmbeddedPostgres) -> Iterator[Connection]:
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE scrip_template")
         url = make_url(server.admin_url).set(database=name)
-        populate(url.render_as_string(hide_password=False), cards=CARDS, seed=SEED, payments=3)
+        populate(url.render_as_string(hide_password=False), cards=CARDS, seed=1, payments=3)
         with create_engine(url, poolclass=NullPool).connect() as db:
             take_constraints_away(db)
             yield db
