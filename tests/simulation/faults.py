@@ -75,6 +75,11 @@ def a_refund_does_not_revive_a_card(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(refund, "_after", lambda locked, amount: [])
 
 
+def any_shopper_repeats_an_exchange(patch: pytest.MonkeyPatch) -> None:
+    """Whoever reads the code in the store's log takes over the payment."""
+    patch.setattr(rules, "_is_same_shopper", lambda code, asker: True)
+
+
 #: With a seed whose walk finds it.
 PLANTED: dict[Plant, int] = {
     a_settle_moves_one_minor_unit_less: 2027,
@@ -85,4 +90,5 @@ PLANTED: dict[Plant, int] = {
     a_longer_hold_forgets_the_code: 2028,
     a_new_link_is_mailed_without_end: 2032,
     released_value_keeps_no_days: 2027,
+    any_shopper_repeats_an_exchange: 2027,
 }
