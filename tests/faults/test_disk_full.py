@@ -34,8 +34,8 @@ PATIENCE_S = 60
 
 #: Rows as small as they get: where none of them fits, nothing does.
 FILLERS = (
-    "INSERT INTO request (party_id, reference, operation, target_id, content_hmac, created_at) "
-    "VALUES ('', :key, '', '', '', clock_timestamp())",
+    "INSERT INTO request (party_id, reference, operation, target_id, content_hmac, answer, created_at) "
+    "VALUES ('', :key, '', '', '', '{}', clock_timestamp())",
     "INSERT INTO event (id, at, kind, actor, facts) VALUES (:key, clock_timestamp(), '', '', '{}')",
 )
 ROWS_OF_A_PAGE = 250

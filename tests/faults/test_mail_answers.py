@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 from flask import Flask
-from structlog.testing import capture_logs
 
 from app import clock, config
 from app.errors import Busy, LinkNotAccepted, LinkOpened
@@ -64,16 +63,17 @@ def test_a_server_that_says_later_is_asked_less_and_less_often_until_it_takes_th
 
 @pytest.mark.parametrize("remedy", ["holder", "reissue"])
 def test_the_issuer_sees_that_an_address_takes_no_letters_and_helps_the_holder(
-    remedy: str, office: PostOffice, api: Api
+    remedy: str, office: PostOffice, api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The address was wrong and is corrected; or it was right, and the card is issued again when its box is mended."""
     body = card_body(api.world.programme_id, holder={"email": WRONG, "name": "Sam"})
     card_id = api.acme.post("/v1/cards", body).get_json()["id"]
     office.rcpt_replies[WRONG] = ["550 5.1.1 no such person"]
-    with capture_logs() as logs:
-        send_due_letters()
-    [told] = [entry for entry in logs if entry["log_level"] == "error"]
-    assert (told["event"], told["card_id"], told["reason"]) == ("letter_failed", card_id, "RCPT 550 5.1.1")
+    send_due_letters()
+    [told] = [str(record.msg) for record in caplog.records if record.levelname == "ERROR"]
+    assert "letter_failed" in told
+    assert card_id in told
+    assert "RCPT 550 5.1.1" in told
     assert api.acme.get(f"/v1/cards/{card_id}").get_json()["letter"] == "failed"
     with clock.ahead(timedelta(days=2)):
         assert send_due_letters() == 0, "given up, and yet tried again"

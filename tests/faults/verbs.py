@@ -51,7 +51,13 @@ def settle_late(api: Api) -> Request:
     """A minute after the hold was over."""
     payment = api.world.payment().payment
     with transaction() as db:
-        past = "UPDATE payment SET expires_at = clock_timestamp() - interval '1 minute' WHERE id = :id"
+        past = """
+            WITH now AS (SELECT clock_timestamp() - interval '1 minute' AS past),
+            bound AS (
+                UPDATE code SET bound_until = past FROM now WHERE id = (SELECT code_id FROM payment WHERE id = :id)
+            )
+            UPDATE payment SET expires_at = past FROM now WHERE id = :id
+        """
         db.execute(text(past), {"id": payment.id})
     return f"/v1/payments/{payment.id}/settlements", {"amount": money(3_000)}, 201
 
