@@ -20,7 +20,8 @@ bind = "127.0.0.1:8000"
 workers = 2
 #: gunicorn's threads, but a request gets one only when all of it is here.
 worker_class = "app.web.whole_requests.WholeRequestWorker"
-threads = 8
+#: They take turns at Python's lock, and wait at most for each other's database: more of them are only slower.
+threads = 4
 #: Of one process, slow and idle ones included; each may keep up to 96 KiB.
 worker_connections = 400
 #: Read once, then forked. Nothing connects before the fork: app/db/engine.py gives each process its own pool.

@@ -50,7 +50,7 @@ def real_keys(keys_dir: Path) -> Path:
 def served(
     settings: Settings, keys_dir: Path, log: Path, *, wsgi: str = "wsgi:app", options: Sequence[str] = ()
 ) -> Iterator[int]:
-    """Two workers of eight threads on a free port, until the block ends; yields the port. `options` are gunicorn's."""
+    """Two workers on a free port, until the block ends; yields the port. `options` are gunicorn's."""
     port = free_port()
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")]
     command = [*gunicorn, "-b", f"127.0.0.1:{port}", *options, wsgi]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from joserfc import jws, jwt
@@ -23,6 +24,8 @@ TYPS = frozenset({TYP, f"application/{TYP}"})
 #: stretched.
 SKEW_S = 15
 MAX_LENGTH = 4096
+#: How many good tokens a process remembers, so that it verifies each signature once.
+REMEMBERED = 1024
 
 PartyKind = Literal["issuer", "store"]
 Mode = Literal["live", "test"]
@@ -93,14 +96,31 @@ def _verified_claims(text: str) -> Mapping[str, Any]:
     if len(text) > MAX_LENGTH:
         raise InvalidAccessToken()
     try:
-        header: object = jws.extract_compact(text.encode("ascii")).headers()
-        kid = _checked_kid(header)
-        if (key := keys.public_key(kid)) is None:
+        kid = _kid_of(text)
+        if keys.public_key(kid) is None:
             raise InvalidAccessToken()
-        claims: Mapping[str, Any] = jwt.decode(text, key, algorithms=[ALGORITHM]).claims
-        return claims
+        return _claims_signed_by(kid, text)
     except (JoseError, ValueError, RecursionError) as error:
         raise InvalidAccessToken() from error
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _kid_of(text: str) -> str:
+    """The name of the key in a token's header. Remembered: a token comes hundreds of times in its five minutes."""
+    return _checked_kid(jws.extract_compact(text.encode("ascii")).headers())
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _claims_signed_by(kid: str, text: str) -> Mapping[str, Any]:
+    """The claims, where that key signed them. A key's name is its thumbprint, so it never comes to mean another key.
+
+    Whether the key is still good, and the token in its time, is asked anew each time.
+    """
+    key = keys.public_key(kid)
+    if key is None:
+        raise InvalidAccessToken()
+    claims: Mapping[str, Any] = jwt.decode(text, key, algorithms=[ALGORITHM]).claims
+    return claims
 
 
 def _checked_kid(header: object) -> str:

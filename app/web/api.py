@@ -87,9 +87,9 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
             for other, meaning in (also or {}).items():
                 made = self.alt_response(other, schema=answer, description=meaning)(made)
             if body is not None:
-                made = self.arguments(body)(made)
+                made = self.arguments(body())(made)
             if query is not None:
-                made = self.arguments(query, location="query")(made)
+                made = self.arguments(query(), location="query")(made)
             made = guard(made)
             keyed = KEYED if method == "POST" else {}
             secured = [{"oauth": [scope]} for scope in made.required_scopes]
