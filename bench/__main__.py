@@ -8,7 +8,7 @@ from bench.measure import Amounts, measure
 from bench.report import LOOSE, STRICT, misses, shown
 
 FULL = Amounts(issues=1_300, claims=1_200, exchanges=900, alone=200, settles=1_600, hash_s=3)
-SHORT = Amounts(issues=200, claims=190, exchanges=150, alone=30, settles=320, hash_s=1)
+SHORT = Amounts(issues=110, claims=100, exchanges=75, alone=20, settles=160, hash_s=1)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

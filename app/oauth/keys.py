@@ -102,8 +102,11 @@ def rotate_signing(purpose: Purpose | None = None, *, compromised: bool = False)
         _retire_due(db, now)
         rotate = _replace if compromised else _promote
         rotations = [rotate(db, each, now) for each in PURPOSES if purpose in (None, each)]
-        kind = "signing_keys_replaced" if compromised else "signing_keys_rotated"
-        together(db, event_of(kind, at=now, facts={each.purpose: each.kid for each in rotations}))
+        facts = {str(each.purpose): each.kid for each in rotations}
+        if compromised:
+            together(db, event_of("signing_keys_replaced", at=now, facts=facts))
+        else:
+            together(db, event_of("signing_keys_rotated", at=now, facts=facts))
     forget_keys()
     return rotations
 

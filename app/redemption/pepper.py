@@ -30,7 +30,8 @@ def start_epoch() -> int:
         raise ValueError("two pepper epochs are in use; wait until the older has drained, or give --retire")
     newest = max(read_key_lines(path)) + 1
     write_key_lines(path, {**kept, newest: draw_epoch(settings().argon2)})
-    _note("pepper_epoch_started", newest)
+    with transaction() as db:  # the epochs live in a file: the event can only follow
+        together(db, event_of("pepper_epoch_started", at=clock.now(db), facts={"epoch": newest}))
     return newest
 
 
@@ -51,7 +52,8 @@ def retire_old_epochs() -> int:
         card_ids = list(db.scalars(query))
     retired = sum(retire_code(card_id, newest) for card_id in card_ids)
     write_key_lines(path, {newest: epochs[newest]})
-    _note("pepper_epochs_retired", newest)
+    with transaction() as db:
+        together(db, event_of("pepper_epochs_retired", at=clock.now(db), facts={"epoch": newest}))
     return retired
 
 
@@ -68,12 +70,6 @@ def _wait_for_claims_under_way() -> None:
                 return
         time.sleep(0.1)
     raise Busy
-
-
-def _note(kind: str, epoch: int) -> None:
-    """The epochs live in a file: the event can only follow."""
-    with transaction() as db:
-        together(db, event_of(kind, at=clock.now(db), facts={"epoch": epoch}))
 
 
 def _in_use(path: Path) -> dict[int, bytes]:
