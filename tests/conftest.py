@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,6 +37,14 @@ CHROMIUM_FLAGS = (
     "--disable-sync",
 )
 CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(autouse=True)
+def fresh_loggers() -> None:
+    """A logger keeps the processors of its first use: whatever test came first, what this one logs can be captured."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("app.") and hasattr(module, "log"):
+            vars(module.log).pop("bind", None)
 
 
 @pytest.fixture(scope="session")

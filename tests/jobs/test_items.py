@@ -1,19 +1,11 @@
 """Items one by one: bugs contained, patience with the database, traces without values."""
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from app.errors import Busy, NotFound
-from app.jobs import items
 from app.jobs.items import Broken, one_item, patiently
 from app.web.traces import trace_of
-
-
-@pytest.fixture(autouse=True)
-def fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A logger that has not been used yet: one that has keeps the processors of its first use."""
-    monkeypatch.setattr(items, "log", structlog.get_logger())
 
 
 def test_a_bug_in_one_item_is_logged_under_its_label_and_told_by_name_only() -> None:
