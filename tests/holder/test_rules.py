@@ -9,6 +9,7 @@ from app.holder.rules import (
     CardSeen,
     Standing,
     decide_standing,
+    is_nonce,
     is_secret,
     offers_fresh_code,
     offers_new_link,
@@ -93,3 +94,9 @@ def test_43_url_safe_characters_are_a_secret() -> None:
 )
 def test_a_wait_in_words(wait_s: int, words: str) -> None:
     assert wait_in_words(wait_s) == words
+
+
+def test_a_claim_key_and_a_nonce_are_known_by_their_shape() -> None:
+    assert is_secret("A" * 43) and is_nonce("A" * 43) and is_nonce("f" * 64)
+    assert not any(is_secret(text) for text in ("", "A" * 42, "A" * 44, "A" * 42 + "=", "A" * 42 + "\n"))
+    assert not any(is_nonce(text) for text in ("", "A" * 42, "A" * 129, "A" * 42 + " "))

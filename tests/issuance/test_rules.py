@@ -182,3 +182,10 @@ def test_each_refusal_of_a_fresh_code(opened_at: datetime | None, codes_today: i
 
 def test_a_fresh_code_soon_after_the_opening() -> None:
     rules.decide_page_code(NOW - rules.PAGE_SESSION + A_MOMENT, 4, NOW)
+
+
+@pytest.mark.parametrize("name", ["", " ", "Book\nshop", "Book\x00shop"])
+def test_a_name_that_people_could_not_read_is_refused(name: str) -> None:
+    rules.check_name("Bookshop & Söhne")
+    with pytest.raises(InvalidRequest):
+        rules.check_name(name)
