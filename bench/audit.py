@@ -3,12 +3,12 @@
 import time
 
 import click
-from sqlalchemy import NullPool, create_engine, make_url
+from sqlalchemy import NullPool, create_engine
 
 from app.db.embedded import temporary_postgres
-from app.db.migrate import bootstrap, upgrade
 from app.ledger.audit import audit
 from bench.population import Population, populate
+from bench.server import migrated
 
 BOUND_S = 20.0
 
@@ -21,16 +21,9 @@ BOUND_S = 20.0
 def main(cards: int, seed: int) -> None:
     """Fills a server of its own, audits it as the reader, and exits 1 on a difference or when it takes too long."""
     with temporary_postgres(settings={}) as server:
-        urls = {
-            role: server.url("scrip", user=f"scrip_{role}", password=role) for role in ("migrator", "service", "reader")
-        }
-        bootstrap(
-            server.admin_url, migrate_url=urls["migrator"], service_url=urls["service"], reader_url=urls["reader"]
-        )
-        upgrade(urls["migrator"])
+        urls = migrated(server)
         click.echo(f"filling in {cards:,} cards, which takes minutes …")
-        admin_url = make_url(server.admin_url).set(database="scrip").render_as_string(hide_password=False)
-        filled = populate(admin_url, cards=cards, seed=seed, payments=6)
+        filled = populate(urls["admin"], cards=cards, seed=seed, payments=6)
         wrong, took_s = _audit(urls["reader"], filled)
     click.echo(f"{took_s:6.2f} s in all, {wrong} differences; the bound is {BOUND_S:.0f} s for a million transfers")
     raise SystemExit(wrong > 0 or took_s > BOUND_S * max(1.0, filled.transfers / 1_000_000))

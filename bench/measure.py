@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from argon2.low_level import Type, hash_secret_raw
-from sqlalchemy import make_url
 
 from app import config
 from app.db.embedded import EmbeddedPostgres, temporary_postgres
-from app.db.migrate import bootstrap, upgrade
 from app.db.request import Reference
 from app.factory import wire
 from app.ids import IssuerId, PaymentId, StoreId
@@ -31,6 +29,7 @@ from bench import pgbench
 from bench.held import add_held_payments, tail_of
 from bench.load import Load, drive, post, told
 from bench.population import Population, populate
+from bench.server import connected, migrated
 from tests.service import real_keys, served
 
 #: A disk that is waited for, as in production, and memory for a million cards.
@@ -118,11 +117,8 @@ class Bench:
 
 
 def _prepare(server: EmbeddedPostgres, cards: int, amounts: Amounts, folder: Path) -> Bench:
-    urls = {role: server.url("scrip", user=f"scrip_{role}", password=f"{role}-pw") for role in ("migrator", "service")}
-    bootstrap(server.admin_url, migrate_url=urls["migrator"], service_url=urls["service"])
-    upgrade(urls["migrator"])
-    admin_url = make_url(server.admin_url).set(database="scrip").render_as_string(hide_password=False)
-    population = populate(admin_url, cards=cards, seed=1)
+    urls = migrated(server)
+    population = populate(urls["admin"], cards=cards, seed=1)
     keys_dir = folder / "keys"
     keys_dir.mkdir(mode=0o700)
     make_key_files(keys_dir, config.Argon2Cost())
@@ -135,24 +131,22 @@ def _prepare(server: EmbeddedPostgres, cards: int, amounts: Amounts, folder: Pat
     )
     wire(settings)
     ensure_keys()
-    issuer, programme, store, mode, currency = _parties(admin_url)
+    issuer, programme, store, mode, currency = _parties(urls["admin"])
     names = {"ISSUER": issuer, "PROGRAMME": programme, "STORE": store, "MODE": mode, "CURRENCY": currency}
     last = 1 + ROUNDS * amounts.settles * 2
-    add_held_payments(admin_url, first=1, last=last, names=names)
+    add_held_payments(urls["admin"], first=1, last=last, names=names)
     clients = {"issuer": _client("issuer", issuer, mode), "store": _client("store", store, mode)}
     return Bench(settings, keys_dir, population, IssuerId(issuer), programme, StoreId(store), clients)
 
 
 def _parties(admin_url: str) -> tuple[str, str, str, str, str]:
     """An issuer, its programme and a store, of one mode, with an account for what is owed."""
-    from psycopg import connect
-
     query = """
         SELECT p.issuer_id, p.id, s.id, p.mode, p.currency FROM programme p JOIN store s ON s.mode = p.mode
         JOIN account a ON a.id = s.id || ':owed:' || p.currency WHERE p.mode = 'live' ORDER BY p.id, s.id LIMIT 1
     """
-    with connect(make_url(admin_url).set(drivername="postgresql").render_as_string(hide_password=False)) as db:
-        found = db.execute(query).fetchone()
+    with connected(admin_url) as db:
+        found: tuple[str, str, str, str, str] | None = db.execute(query).fetchone()
     if found is None:
         raise RuntimeError("the population has no programme with a store of its mode")
     return found
@@ -189,7 +183,7 @@ def _figures(bench: Bench, amounts: Amounts, say: Callable[[str], None]) -> Figu
         settle_per_s=settle_per_s,
         pgbench_per_s=pgbench_per_s,
         refund_per_s=refunded.per_s,
-        worker_mib=_worker_mib(),
+        worker_mib=_worker_mib(bench.port),
     )
 
 
@@ -298,20 +292,21 @@ def _drive(bench: Bench, paths: Sequence[str], body: object) -> Load:
     return drive(bench.port, [post(path, body, access_token=token) for path in paths], clients=CLIENTS)
 
 
-def _worker_mib() -> float:
+def _worker_mib(port: int) -> float:
     """What a web worker has for itself and its share of what it shares (PSS), the largest of them."""
     found = [
         sum(int(line.split()[1]) for line in (process / "smaps_rollup").read_text().splitlines() if line[:4] == "Pss:")
         for process in Path("/proc").glob("[0-9]*")
-        if _is_worker(process)
+        if _is_worker(process, port)
     ]
     return max(found) / 1024
 
 
-def _is_worker(process: Path) -> bool:
+def _is_worker(process: Path, port: int) -> bool:
+    """Whether it was forked by the gunicorn on this port, whose command line it shares."""
     try:
         parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         command = (process / "cmdline").read_bytes()
-        return b"gunicorn" in command and b"gunicorn" in Path(f"/proc/{parent}/cmdline").read_bytes()
+        return f"127.0.0.1:{port}".encode() in command and command == Path(f"/proc/{parent}/cmdline").read_bytes()
     except OSError:
         return False

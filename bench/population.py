@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psycopg import Connection, connect
-from sqlalchemy import make_url
+from psycopg import Connection
+
+from bench.server import connected, filling
 
 SQL = Path(__file__).with_suffix(".sql")
 #: Where the plan ends and the service's tables begin, each under a line that names it.
 TABLES = "-- ── the tables"
-SESSION = (
-    "-c session_replication_role=replica -c synchronous_commit=off -c jit=off "
-    "-c work_mem=256MB -c maintenance_work_mem=256MB"
-)
-#: These fire in replica mode too; but a filled account has its balance already.
-TRIGGERS = (("transfer", "transfer_moves_balances"), ("account", "account_starts_at_nothing"))
 #: What makes and drops each index that is not a constraint's: made afterwards it costs less, and checks uniqueness.
 INDEXES = """
 SELECT indexdef, 'DROP INDEX ' || indexname FROM pg_indexes
@@ -50,14 +45,13 @@ def populate(admin_url: str, *, cards: int, seed: int, payments: int = 1) -> Pop
     from now. Sealed and hashed columns hold bytes of the right length, which nothing opens.
     """
     began = time.monotonic()
-    url = make_url(admin_url).set(drivername="postgresql").render_as_string(hide_password=False)
     plan, tables = _statements(cards, seed, payments)
-    with connect(url, autocommit=True, options=SESSION) as db:
+    with filling(admin_url) as db:
         made, dropped = zip(*db.execute(INDEXES).fetchall(), strict=True)
-        _run(db, *dropped, *(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}" for table, trigger in TRIGGERS), plan)
-        _at_once(url, tables)
-        _at_once(url, made)
-        _run(db, *(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}" for table, trigger in TRIGGERS))
+        _run(db, *dropped, plan)
+        _at_once(admin_url, tables)
+        _at_once(admin_url, made)
+    with connected(admin_url) as db:
         _run(db, "SET client_min_messages = warning", "DROP SCHEMA population CASCADE", "VACUUM (ANALYZE)")
         (cards, payments, transfers), (issuers, programmes, stores) = _counted(db), _parties(db)
     took_s = time.monotonic() - began
@@ -72,11 +66,11 @@ def _statements(cards: int, seed: int, payments: int) -> tuple[str, list[str]]:
     return plan, re.split(r"^-- \w+$", tables, flags=re.MULTILINE)[1:]
 
 
-def _at_once(url: str, statements: Sequence[str]) -> None:
+def _at_once(admin_url: str, statements: Sequence[str]) -> None:
     """On two cores: no table is filled from another, but for a link's keys, which stand with the links."""
 
     def run(statement: str) -> None:
-        with connect(url, options=SESSION) as db:
+        with connected(admin_url) as db:
             _run(db, statement)
 
     with ThreadPoolExecutor(2) as pool:

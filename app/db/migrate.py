@@ -27,9 +27,8 @@ def bootstrap(admin_url: str, *, migrate_url: str, service_url: str, reader_url:
         _make_role(admin, OWNER, None)
         for role, url in logins.items():
             _make_role(admin, role, make_url(url).password if url else None)
-        owning = sql.SQL(
-            "GRANT {} TO {} WITH INHERIT FALSE, SET TRUE, ADMIN FALSE"
-        )  # as the owner only when it says so
+        # The migrator acts as the owner only when it says so.
+        owning = sql.SQL("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE, ADMIN FALSE")
         admin.execute(owning.format(sql.Identifier(OWNER), sql.Identifier(MIGRATOR)))
         if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
             admin.execute(

@@ -89,8 +89,6 @@ def issue_card(
 
 
 _card = row_of(CardRow, state="active")
-
-
 _key = row_of(CardKey)
 
 

@@ -10,6 +10,7 @@ from babel import Locale
 from babel.core import UnknownLocaleError
 from babel.dates import format_date
 
+from app import clock
 from app.money import Money, minor_digits
 
 FALLBACK = Locale("en", "GB")
@@ -41,7 +42,7 @@ def last_day(at: datetime) -> datetime:
 
     What ends five past midnight is not good on that day, whatever its date says.
     """
-    return max(at - timedelta(days=1), min(at, datetime.now(UTC)))
+    return max(at - timedelta(days=1), min(at, clock.here()))
 
 
 @lru_cache(maxsize=256)

@@ -10,9 +10,10 @@ from sqlalchemy import text
 from app import clock
 from app.db.transaction import transaction
 from app.ids import new_id
+from app.redemption.reissue import reissue_card
 from app.secrecy import random_secret
-from tests.holder.asking import issue, json_of, open_link
-from tests.world import World, key_of, make_world, rows
+from tests.holder.asking import FIREFOX, issue, json_of, open_link
+from tests.world import World, key_of, make_world, reference, rows
 
 NONCE = "n" * 43
 
@@ -297,3 +298,19 @@ def test_a_wrong_key_in_a_form_gets_a_page_with_the_form_again(client: FlaskClie
 def test_a_request_for_a_link_with_neither_key_nor_session_names_the_field(client: FlaskClient, world: World) -> None:
     answer = client.post(f"/claim/{issue(world)[0]}/resend", json={})
     assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, "/key")
+
+
+def test_a_link_that_a_late_settle_took_along_speaks_of_no_newer_one(client: FlaskClient, world: World) -> None:
+    """Nothing is left for another: nobody shall look for a letter that was never written."""
+    payment = world.payment().payment
+    card_id = world.card_of(payment.id).id
+    with clock.ahead(timedelta(hours=1)):
+        mine = reference(world.issuer_id)
+        claim_link = reissue_card(card_id, issuer_id=world.issuer_id, deliver="link", reference=mine).claim_link
+        assert claim_link is not None
+        world.settle(payment.id, 5_000)
+        answer = open_link(client, key_of(claim_link), headers={"User-Agent": FIREFOX, "Accept": "text/html"})
+    assert answer.status_code == 410
+    assert "This link no longer works" in answer.text
+    assert "newer link" not in answer.text
+    assert "latest letter" not in answer.text
