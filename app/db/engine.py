@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.config import settings
 
@@ -45,11 +46,15 @@ def engine_for(url: str, pool_size: int, _pid: int) -> Engine:
     return made
 
 
-def _refuse_ended(connection: Any, *_: object) -> None:
+def _refuse_ended(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
     """Nobody speaks on an idle connection but a server that ends it: then there is something to read, or its end.
 
-    It costs no round trip, as a ping would. A server that vanished without a word is noticed as NOTICING says.
+    It costs no round trip, as a ping would. A server that vanished without a word is noticed as NOTICING says. One that
+    ends a fresh connection at once is told by the first statement: here the pool would give up, as if it were a bug.
     """
+    if not record.info.setdefault("was_used", False):
+        record.info["was_used"] = True
+        return
     waiting = select.poll()
     waiting.register(connection.fileno(), select.POLLIN)
     if waiting.poll(0):

@@ -1,0 +1,43 @@
+"""Connections that the server has ended while they waited in the pool: whoever comes next has another, not an error."""
+
+import select
+
+import pytest
+from sqlalchemy import NullPool, create_engine, text
+
+from app.config import Settings
+from app.db.embedded import EmbeddedPostgres
+from app.db.engine import engine
+from app.db.transaction import transaction
+
+
+def backend() -> int:
+    """The server's process behind the pool's one idle connection."""
+    with transaction() as db:
+        found: int = db.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        return found
+
+
+def end_all(server: EmbeddedPostgres) -> None:
+    admin = create_engine(server.admin_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'scrip_service'"
+    with admin.connect() as db:
+        assert all(db.exec_driver_sql(ended).scalars())
+
+
+def test_an_idle_connection_that_the_server_ended_costs_nobody_an_error(
+    own_database: Settings, server: EmbeddedPostgres
+) -> None:
+    before = backend()
+    assert backend() == before, "it is kept while it is good"
+    end_all(server)
+    assert backend() != before
+
+
+def test_a_connection_that_is_ended_as_soon_as_it_is_made_is_no_bug(
+    own_database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every connection looks ended here, as each can always be written to."""
+    engine().dispose()
+    monkeypatch.setattr(select, "POLLIN", select.POLLOUT)
+    assert backend() != backend()
