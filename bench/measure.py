@@ -127,7 +127,6 @@ def _prepare(server: EmbeddedPostgres, cards: int, amounts: Amounts, folder: Pat
         public_url="http://127.0.0.1:8000",
         keys=config.read_keys(real_keys(keys_dir)),
         smtp=config.Smtp("127.0.0.1", 25, "none", "cards@scrip.example"),
-        log_level="WARNING",
     )
     wire(settings)
     ensure_keys()

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,12 +25,12 @@ _NEW_ID = re.compile(r"([a-z]+)_([0-9a-z]{26})")
 
 
 @contextmanager
-def recorded() -> Iterator[list[tuple[str, dict[str, Any]]]]:
+def recorded() -> Iterator[list[tuple[str, Sequence[Any]]]]:
     """The statements that this process executes meanwhile, with what they are given."""
-    seen: list[tuple[str, dict[str, Any]]] = []
+    seen: list[tuple[str, Sequence[Any]]] = []
 
     def see(_db: Any, _cursor: Any, statement: str, given: Any, *_: Any) -> None:
-        seen.append((statement, dict(given or {})))
+        seen.append((statement, given or ()))
 
     event.listen(engine(), "before_cursor_execute", see)
     try:
@@ -39,7 +39,7 @@ def recorded() -> Iterator[list[tuple[str, dict[str, Any]]]]:
         event.remove(engine(), "before_cursor_execute", see)
 
 
-def script_of(statements: list[tuple[str, dict[str, Any]]], *, tail: str, kept: set[str], key: str) -> str:
+def script_of(statements: list[tuple[str, Sequence[Any]]], *, tail: str, kept: set[str], key: str) -> str:
     """A pgbench script that does for any held payment what the statements did for the one with this tail.
 
     `kept`: identifiers that are the same for all. `key`: the request's Idempotency-Key, of which each needs its own.
@@ -56,9 +56,9 @@ class _Script:
         self.kept = kept
         self.known = {tail: (_TAIL, ""), key: (_TAIL, "bench-")}
 
-    def filled(self, statement: str, given: Mapping[str, Any]) -> str:
+    def filled(self, statement: str, given: Sequence[Any]) -> str:
         """The statement with its values in place, on one line."""
-        return " ".join(re.sub(r"%\((\w+)\)s", lambda name: self.literal(given[name[1]]), statement).split()) + ";"
+        return " ".join(re.sub(r"\$(\d+)", lambda place: self.literal(given[int(place[1]) - 1]), statement).split()) + ";"
 
     def literal(self, value: Any) -> str:
         if value is None or isinstance(value, bool | int):

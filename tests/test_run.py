@@ -44,7 +44,7 @@ class Machine:
         (self.bin / name).chmod(0o755)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        env = {"PATH": str(self.bin), "HOME": "/"}
+        env = {"PATH": str(self.bin), "HOME": "/", "PYTHON": "python3.13"}
         return subprocess.run([self.checkout / "run", *arguments], env=env, capture_output=True, text=True, timeout=20)
 
     def asked(self) -> list[str]:

@@ -48,39 +48,43 @@ def exchange_code(
     if code is None:
         raise CodeMistyped()
     hashes = hashes_to_look_up(code)
-    with transaction() as db:
-        # The code first: a repeat that finds it dead finds the answer of the first request, which may have ended it.
-        code_id = db.scalar(_HASHED, {"hashes": hashes})
-        if again := find_answer(db, reference, Exchanged):
-            return again
     try:
-        if code_id is None:
+        with transaction() as db:
+            code_id = db.scalar(_HASHED, {"hashes": hashes})
+            if code_id is not None:
+                return _exchange(db, code_id, asker, reference, amount, hold_ttl_s)
+            # The repeat of a request whose payment has ended finds its code dead; any other is known by its claim.
+            if again := find_answer(db, reference, Exchanged):
+                return again
             raise rules.Unaccepted("unknown")
-        return _exchange(code_id, asker, reference, amount, hold_ttl_s)
     except rules.Unaccepted as refusal:
         _record_try(asker, refusal.reason)
         raise CodeNotAccepted() from None
 
 
 def _exchange(
-    code_id: CodeId, asker: rules.Asker, reference: Reference, amount: Money | None, hold_ttl_s: int | None
+    db: Connection,
+    code_id: CodeId,
+    asker: rules.Asker,
+    reference: Reference,
+    amount: Money | None,
+    hold_ttl_s: int | None,
 ) -> Exchanged:
-    with transaction() as db:
-        wanted = {"wanted_code": code_id, "asking_store": asker.store_id}
-        row = db.execute(_CLAIM_AND_LOCK, wanted | reference.claim).one()
-        if again := answer_again(db, reference, Exchanged, claimed=row.claimed > 0):
-            return again
-        now = clock.read(row.stamp)
-        if (repeated := rules.decide_exchange(_seen(row), asker, now)) is not None:
-            answer = Exchanged(describe_payment(_payment(db, repeated), now), opened=False)
-            together(db, keep_answer(reference, answer))
-            return answer
-        held = rules.hold_amount(row.balance_minor, amount, row.currency)
-        until = rules.hold_until(now, asked_s=hold_ttl_s, programme_s=row.hold_ttl_s)
-        payment = _new_payment(row, asker, held, until, now)
-        answer = Exchanged(payment, opened=True)
-        _write(db, row, payment, asker, answer, reference)
+    wanted = {"wanted_code": code_id, "asking_store": asker.store_id}
+    row = db.execute(_CLAIM_AND_LOCK, wanted | reference.claim).one()
+    if again := answer_again(db, reference, Exchanged, claimed=row.claimed > 0):
+        return again
+    now = clock.read(row.stamp)
+    if (repeated := rules.decide_exchange(_seen(row), asker, now)) is not None:
+        answer = Exchanged(describe_payment(_payment(db, repeated), now), opened=False)
+        together(db, keep_answer(reference, answer))
         return answer
+    held = rules.hold_amount(row.balance_minor, amount, row.currency)
+    until = rules.hold_until(now, asked_s=hold_ttl_s, programme_s=row.hold_ttl_s)
+    payment = _new_payment(row, asker, held, until, now)
+    answer = Exchanged(payment, opened=True)
+    _write(db, row, payment, asker, answer, reference)
+    return answer
 
 
 def _new_payment(row: AnyRow, asker: rules.Asker, held_minor: int, until: datetime, now: datetime) -> Payment:

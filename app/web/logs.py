@@ -55,7 +55,6 @@ def configure(level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                mask_event,
                 structlog.processors.JSONRenderer(),
             ],
         )
