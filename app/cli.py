@@ -324,12 +324,12 @@ def _differences() -> int:
     """Audits, and prints what was checked and what is wrong."""
     from sqlalchemy import NullPool, create_engine
 
-    from app.ledger.audit import NAMED, audit
+    from app.ledger.audit import NAMED, audit_in_sessions
 
     url = os.environ.get("DATABASE_READER_URL") or _env("DATABASE_URL")
     wrong = 0
-    with _connected(), create_engine(url, isolation_level="REPEATABLE READ", poolclass=NullPool).begin() as db:
-        for check, count, findings in audit(db):
+    with _connected():
+        for check, count, findings in audit_in_sessions(create_engine(url, poolclass=NullPool)):
             click.echo(f"{'ok  ' if not count else 'FAIL'} {check.name}")
             for finding in findings:
                 click.echo(f"       {finding.subject}: {finding.wrong}")

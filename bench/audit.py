@@ -6,7 +6,7 @@ import click
 from sqlalchemy import NullPool, create_engine
 
 from app.db.embedded import temporary_postgres
-from app.ledger.audit import audit
+from app.ledger.audit import audit_in_sessions
 from bench.population import Population, populate
 from bench.server import migrated
 
@@ -34,11 +34,10 @@ def _audit(reader_url: str, filled: Population) -> tuple[int, float]:
     click.echo(f"{filled.transfers:,} transfers, {filled.payments:,} payments, filled in within {filled.took_s:.0f} s")
     wrong, began = 0, time.monotonic()
     before = began
-    with create_engine(reader_url, isolation_level="REPEATABLE READ", poolclass=NullPool).begin() as db:
-        for check, count, _ in audit(db):
-            now = time.monotonic()
-            click.echo(f"{now - before:6.2f} s  {'ok  ' if not count else 'FAIL'} {check.name}")
-            wrong, before = wrong + count, now
+    for check, count, _ in audit_in_sessions(create_engine(reader_url, poolclass=NullPool)):
+        now = time.monotonic()
+        click.echo(f"{now - before:6.2f} s  {'ok  ' if not count else 'FAIL'} {check.name}")
+        wrong, before = wrong + count, now
     return wrong, time.monotonic() - began
 
 

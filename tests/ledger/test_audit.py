@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, create_engine, event, make_url
 
 from app.config import Settings
 from app.db.embedded import EmbeddedPostgres
 from app.db.transaction import transaction
-from app.ledger.audit import CHECKS, audit
+from app.ledger import audit as auditing
+from app.ledger.audit import CHECKS, Check, audit
 from app.redemption.refund import refund_payment
 from tests.world import World, gbp, make_world, reference
 
@@ -72,3 +73,19 @@ def test_the_command_says_what_it_checked_and_exits_1_on_a_difference(
     wrong = run_audit(own_database)
     assert wrong.returncode == 1
     assert "FAIL every card's balance is the sum of its transfers" in wrong.stdout
+
+
+def test_sessions_share_the_checks_of_a_large_audit_and_see_the_same(
+    superuser: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "SELECT pg_current_snapshot()::text, concat(pg_backend_pid(), pg_sleep(0.05))"
+    monkeypatch.setattr(auditing, "CHECKS", [Check(f"look {number}", query) for number in range(8)])
+    # Somebody writes between the first session's first look and the second's.
+    event.listen(superuser, "after_cursor_execute", lambda _, __, sent, *___: "export" in sent and make_world())
+    told = [
+        (check.name, *((one.subject, one.wrong) for one in found))
+        for check, _, found in auditing.audit_in_sessions(superuser)
+    ]
+    assert [name for name, _ in told] == [f"look {number}" for number in range(8)]
+    assert len({snapshot for _, (snapshot, _) in told}) == 1
+    assert len({backend for _, (_, backend) in told}) == auditing.SESSIONS

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -80,6 +81,16 @@ def any_shopper_repeats_an_exchange(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rules, "_is_same_shopper", lambda code, asker: True)
 
 
+def a_hold_still_holds_at_its_end(patch: pytest.MonkeyPatch) -> None:
+    """At its end, and not only before it."""
+    patch.setattr(rules, "is_open", lambda payment, now: payment.state == "held" and now <= payment.expires_at)
+
+
+def a_late_settle_may_come_an_hour_later(patch: pytest.MonkeyPatch) -> None:
+    """Within 73 hours, not 72."""
+    patch.setattr(rules, "LATE_SETTLE", timedelta(hours=73))
+
+
 #: With a seed whose walk finds it.
 PLANTED: dict[Plant, int] = {
     a_settle_moves_one_minor_unit_less: 2027,
@@ -91,4 +102,6 @@ PLANTED: dict[Plant, int] = {
     a_new_link_is_mailed_without_end: 2032,
     released_value_keeps_no_days: 2027,
     any_shopper_repeats_an_exchange: 2027,
+    a_hold_still_holds_at_its_end: 2027,
+    a_late_settle_may_come_an_hour_later: 2027,
 }

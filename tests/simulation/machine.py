@@ -3,14 +3,12 @@
 from typing import Any
 
 from app.money import Money
-from tests.simulation.holder_steps import HolderSteps
 from tests.simulation.issuer_steps import IssuerSteps
 from tests.simulation.steps import steps_of
-from tests.simulation.store_steps import StoreSteps
 from tests.simulation.time_steps import TimeSteps
 
 
-class Machine(IssuerSteps, HolderSteps, StoreSteps, TimeSteps):
+class Machine(IssuerSteps, TimeSteps):
     """A world with a first card, and every step."""
 
     def __init__(self, *given: Any) -> None:

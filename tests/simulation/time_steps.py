@@ -10,18 +10,25 @@ from app.issuance.card import read_card
 from app.redemption.expire import expire_due
 from app.redemption.payment import read_payment
 from tests.simulation import issuer_rules
-from tests.simulation.acting import WHICH, Acting
+from tests.simulation.acting import WHICH
 from tests.simulation.facts import (
     card_facts,
     payment_facts,
 )
-from tests.simulation.model import DAY, MINUTE, Card
+from tests.simulation.holder_steps import HolderSteps
+from tests.simulation.model import DAY, LATE, MINUTE, PAGE, SAME_BROWSER, Card
 from tests.simulation.steps import step
+from tests.simulation.store_steps import StoreSteps
 from tests.simulation.walk import Difference
 
 
-class TimeSteps(Acting):
-    """What happens by itself, or again."""
+#: In the very moment, or so long before it that a verb's last reading of the clock is before it too.
+OFF = [timedelta(0), timedelta(0), timedelta(milliseconds=-1)]
+AT_THE_END = ["confirm", "extend", "void"]
+
+
+class TimeSteps(HolderSteps, StoreSteps):
+    """What happens by itself, or again, or in the very moment in which something ends."""
 
     @step(6, needs="asked", back=[0] * 6 + [1, 2, 3, 5, 8], changed=[None, None, "content", "operation"])
     def repeat(self, back: int, changed: str | None) -> None:
@@ -47,6 +54,32 @@ class TimeSteps(Acting):
         ahead = sorted({point for point in self._card(which).turning_points() if point > at})
         if ahead:
             self.walk.now = ahead[turn % len(ahead)] + timedelta(microseconds=off)
+
+    @step(7, needs="payments", which=WHICH, late=[False, False, True], off=OFF, verb=["settle"] * 4 + AT_THE_END)
+    def act_at_the_end_of_a_hold(self, which: int, late: bool, off: timedelta, verb: str) -> None:
+        """A store comes in the very moment in which its payment ends, or what was left of it for a late settle."""
+        payment = self._card_with(which, "payments").payments[-1]
+        self._go_to((payment.expired_at or payment.until) + (LATE if late else timedelta(0)) + off)
+        {
+            "settle": lambda: self.settle(which, 0, "own", "one", final=True, order=None),
+            "confirm": lambda: self.confirm(which, 0, "own", payment.order, None),
+            "extend": lambda: self.extend(which, 0, "own", DAY),
+            "void": lambda: self.void(which, 0, "own"),
+        }[verb]()
+
+    @step(4, which=WHICH, of=["link", "browser", "page", "card"], off=OFF)
+    def claim_at_the_end(self, which: int, of: str, off: timedelta) -> None:
+        """The holder opens the newest link in the very moment in which it, its page or its card ends."""
+        card = self._card(which)
+        link = card.links[-1]
+        opened_at = link.opened_at or self.walk.now
+        ends = {"link": link.ends_at, "browser": opened_at + SAME_BROWSER, "page": opened_at + PAGE, "card": card.ends_at}
+        self._go_to(ends[of] + off)
+        self.claim(which, 0, 0, odd_key=False)
+
+    def _go_to(self, moment: datetime) -> None:
+        """Time goes on until then, where that is still to come."""
+        self.walk.now = max(self.walk.now, moment)
 
     @step(4, span=[MINUTE] * 4 + [11 * MINUTE, 31 * MINUTE, DAY, DAY, 3 * DAY, 8 * DAY, 15 * DAY, 40 * DAY])
     def wait(self, span: timedelta) -> None:
