@@ -1,4 +1,4 @@
-"""Connections that the server has ended while they waited in the pool: whoever comes next has another, not an error."""
+"""The pool: a connection that the server has ended costs nobody an error, and a statement is prepared once."""
 
 import select
 
@@ -41,3 +41,11 @@ def test_a_connection_that_is_ended_as_soon_as_it_is_made_is_no_bug(
     engine().dispose()
     monkeypatch.setattr(select, "POLLIN", select.POLLOUT)
     assert backend() != backend()
+
+
+def test_a_statement_is_prepared_once_whatever_the_amounts(own_database: Settings) -> None:
+    with transaction() as db:
+        for amount_minor in [1, 40_000, 5_000_000_000] * 10:
+            db.execute(text("SELECT :amount_minor + 1 AS one_more"), {"amount_minor": amount_minor})
+        prepared = "SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%one_more%'"
+        assert len(db.exec_driver_sql(prepared).all()) == 1

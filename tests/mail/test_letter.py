@@ -40,13 +40,13 @@ def test_the_state_is_that_of_the_newest_letter_which_was_not_dropped(world: Wor
     link_id = rows("SELECT link_id FROM letter WHERE card_id = :id", id=card.id)[0].link_id
     with transaction() as db:
         assert letter_state(db, link_id) == "queued"
-        db.exec_driver_sql("UPDATE letter SET state = 'failed' WHERE link_id = %s", (link_id,))
+        db.exec_driver_sql("UPDATE letter SET state = 'failed' WHERE link_id = $1", (link_id,))
         assert letter_state(db, link_id) == "failed"
     with transaction() as db:
         due_at = clock.now(db) + timedelta(days=1)
         together(db, letter_of("new_link", card_id=card.id, link_id=link_id, facts={}, due_at=due_at))
         assert letter_state(db, link_id) == "queued"
-        db.exec_driver_sql("UPDATE letter SET state = 'dropped' WHERE kind = 'new_link' AND link_id = %s", (link_id,))
+        db.exec_driver_sql("UPDATE letter SET state = 'dropped' WHERE kind = 'new_link' AND link_id = $1", (link_id,))
         assert letter_state(db, link_id) == "failed"
         assert letter_state(db, LinkId("link_unknown")) is None
 

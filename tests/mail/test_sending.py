@@ -61,7 +61,7 @@ def test_the_row_never_holds_address_or_key(world: World, office: PostOffice, fi
 def test_a_letter_waits_for_its_time(world: World, office: PostOffice, filler: Filler) -> None:
     queued = post(world)
     with transaction() as db:
-        db.exec_driver_sql("UPDATE letter SET due_at = due_at + interval '1 hour' WHERE id = %s", (queued.id,))
+        db.exec_driver_sql("UPDATE letter SET due_at = due_at + interval '1 hour' WHERE id = $1", (queued.id,))
     assert send_due_letters() == 0
     with later(minutes=61):
         assert send_due_letters() == 1
@@ -208,7 +208,7 @@ def test_an_address_that_cannot_be_written_fails_the_letter(world: World, office
 def test_the_last_try_gives_up_loudly(world: World, office: PostOffice, filler: Filler) -> None:
     queued = post(world)
     with transaction() as db:
-        db.exec_driver_sql("UPDATE letter SET tries = %s WHERE id = %s", (MOST_TRIES - 1, queued.id))
+        db.exec_driver_sql("UPDATE letter SET tries = $1 WHERE id = $2", (MOST_TRIES - 1, queued.id))
     office.data_replies = ["452 4.3.1 full"]
     send_due_letters()
     assert letter(queued.card_id).state == "failed"

@@ -165,7 +165,7 @@ def test_a_letter_that_was_slow_to_start_asks_for_a_new_lease_and_leaves_it_to_w
         lease = leasing.lease_next()
     assert lease is not None
     with transaction() as db:
-        db.exec_driver_sql("UPDATE letter SET tries = tries + 1 WHERE id = %s", (other.id,))
+        db.exec_driver_sql("UPDATE letter SET tries = tries + 1 WHERE id = $1", (other.id,))
     assert not leasing.is_still_ours(lease)
     assert sending._prepared(lease.letter) == Outcome("lost")
 

@@ -29,11 +29,11 @@ SELECT card.state, card.expires_at, a.balance_minor,
      ) AS by_kind) AS moved,
     k.link_id, k.code_id, k.payment_id,
     (SELECT sum(CASE WHEN kind IN ('issue', 'refund') THEN amount_minor ELSE -amount_minor END)
-     FROM transfer JOIN card AS c ON c.id = transfer.card_id WHERE c.issuer_id = ANY(%(issuers)s)) AS in_less_out,
+     FROM transfer JOIN card AS c ON c.id = transfer.card_id WHERE c.issuer_id = ANY($2)) AS in_less_out,
     (SELECT sum(balance_minor) FROM account JOIN card AS c ON c.account_id = account.id
-     WHERE c.issuer_id = ANY(%(issuers)s)) AS balances
+     WHERE c.issuer_id = ANY($2)) AS balances
 FROM card JOIN account a ON a.id = card.account_id JOIN card_key k ON k.card_id = card.id
-WHERE card.id = %(card)s
+WHERE card.id = $1
 """
 
 
@@ -55,7 +55,7 @@ class Stored:
 
 def read_stored(db: Connection, card_id: str, issuers: Sequence[str]) -> Stored:
     """Everything about a card, in one statement."""
-    row = db.exec_driver_sql(QUERY, {"card": card_id, "issuers": list(issuers)}).one()
+    row = db.exec_driver_sql(QUERY, (card_id, list(issuers))).one()
     moved = row.moved
     return Stored(
         row.state,
