@@ -58,7 +58,9 @@ class _Script:
 
     def filled(self, statement: str, given: Sequence[Any]) -> str:
         """The statement with its values in place, on one line."""
-        return " ".join(re.sub(r"\$(\d+)", lambda place: self.literal(given[int(place[1]) - 1]), statement).split()) + ";"
+        return (
+            " ".join(re.sub(r"\$(\d+)", lambda place: self.literal(given[int(place[1]) - 1]), statement).split()) + ";"
+        )
 
     def literal(self, value: Any) -> str:
         if value is None or isinstance(value, bool | int):

@@ -1,7 +1,6 @@
 """The same request twice: the first answer is kept, and given again."""
 
 import dataclasses
-import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -141,16 +140,12 @@ def forget_old_requests() -> int:
 
 
 def _dumped(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kept = (field for field in dataclasses.fields(value) if not field.metadata.get("secret"))
+        return {field.name: _dumped(getattr(value, field.name)) for field in kept}
     if isinstance(value, datetime):
         return value.isoformat()
-    return {name: _dumped(getattr(value, name)) for name in _kept(type(value))} or value
-
-
-@functools.cache
-def _kept(kind: type) -> tuple[str, ...]:
-    """The fields of a dataclass, but for its secret ones; none of anything else."""
-    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
-    return tuple(field.name for field in fields if not field.metadata.get("secret"))
+    return value
 
 
 def _loaded(kind: Any, value: Any) -> Any:

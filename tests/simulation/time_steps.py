@@ -21,7 +21,6 @@ from tests.simulation.steps import step
 from tests.simulation.store_steps import StoreSteps
 from tests.simulation.walk import Difference
 
-
 #: In the very moment, or so long before it that a verb's last reading of the clock is before it too.
 OFF = [timedelta(0), timedelta(0), timedelta(milliseconds=-1)]
 AT_THE_END = ["confirm", "extend", "void"]
@@ -73,7 +72,12 @@ class TimeSteps(HolderSteps, StoreSteps):
         card = self._card(which)
         link = card.links[-1]
         opened_at = link.opened_at or self.walk.now
-        ends = {"link": link.ends_at, "browser": opened_at + SAME_BROWSER, "page": opened_at + PAGE, "card": card.ends_at}
+        ends = {
+            "link": link.ends_at,
+            "browser": opened_at + SAME_BROWSER,
+            "page": opened_at + PAGE,
+            "card": card.ends_at,
+        }
         self._go_to(ends[of] + off)
         self.claim(which, 0, 0, odd_key=False)
 
