@@ -1,13 +1,14 @@
 """The `scrip` command: what operators run."""
 
 import getpass
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -197,15 +198,27 @@ def client() -> None:
 @click.option("--store", "store_id", help="The store that it acts for.")
 @click.option("--mode", type=MODE, required=True)
 @click.option("--scope", "scopes", multiple=True, help="Again for each scope; all of its party's without any.")
+@click.option("--jwks", type=click.File(), help="A JWK Set of its public keys: it signs who it is, and has no secret.")
 @wired
-def add_client(name: str, issuer_id: str | None, store_id: str | None, mode: str, scopes: tuple[str, ...]) -> None:
+def add_client(
+    name: str,
+    issuer_id: str | None,
+    store_id: str | None,
+    mode: str,
+    scopes: tuple[str, ...],
+    jwks: TextIO | None,
+) -> None:
     """Add a client; prints its ID and its secret, this once."""
-    from app.oauth.clients import add_client
+    from app.oauth.clients import add_client, add_keyed_client
     from app.oauth.scopes import PARTY_SCOPES
 
     chosen = scopes or PARTY_SCOPES["issuer" if issuer_id else "store"]
-    made = add_client(name=name, mode=mode, issuer_id=issuer_id, store_id=store_id, scopes=chosen)
-    click.echo(f"client_id      {made.client_id}\nclient_secret  {made.client_secret}")
+    asked: dict[str, Any] = {"name": name, "mode": mode, "issuer_id": issuer_id, "store_id": store_id, "scopes": chosen}
+    if jwks is not None:
+        click.echo(f"client_id      {add_keyed_client(**asked, jwks=_json_of(jwks))}")
+    else:
+        made = add_client(**asked)
+        click.echo(f"client_id      {made.client_id}\nclient_secret  {made.client_secret}")
 
 
 @client.command("list")
@@ -216,17 +229,24 @@ def list_clients() -> None:
 
     for found in list_clients():
         state = "disabled" if found.disabled_at else "enabled"
-        click.echo(f"{found.client_id}  {found.party_id}  {state}  {' '.join(sorted(found.scopes))}  {found.name}")
+        scopes = " ".join(sorted(found.scopes))
+        click.echo(f"{found.client_id}  {found.party_id}  {state}  {found.auth_method}  {scopes}  {found.name}")
 
 
 @client.command("rotate")
 @click.argument("client_id")
+@click.option(
+    "--jwks", type=click.File(), help="The public keys of a client that signs who it is, in place of all it had."
+)
 @wired
-def rotate_client(client_id: str) -> None:
-    """Give a client another secret; the one before lives on until the next rotation."""
-    from app.oauth.clients import rotate_secret
+def rotate_client(client_id: str, jwks: TextIO | None) -> None:
+    """Give a client another secret, or other keys; the secret before lives on until the next rotation."""
+    from app.oauth.clients import replace_keys, rotate_secret
 
-    click.echo(f"client_secret  {rotate_secret(client_id).client_secret}")
+    if jwks is None:
+        click.echo(f"client_secret  {rotate_secret(client_id).client_secret}")
+    else:
+        click.echo("\n".join(f"kid  {kid}" for kid in replace_keys(client_id, _json_of(jwks))))
 
 
 @client.command("disable")
@@ -297,6 +317,14 @@ def _why(busy: Busy) -> str:
     if said is not None:
         return f"the database cannot be used: {str(said).strip().splitlines()[0]}"
     return "the database is busy: try again shortly"
+
+
+def _json_of(file: TextIO) -> object:
+    try:
+        found: object = json.load(file)
+    except ValueError:
+        raise click.BadParameter("this is not JSON", param_hint="--jwks") from None
+    return found
 
 
 @contextmanager

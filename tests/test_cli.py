@@ -1,5 +1,6 @@
 """What operators run: from an empty server to a client that can sign in, and the rotations after it."""
 
+import json
 import os
 import re
 import secrets
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from joserfc.jwk import ECKey
 from sqlalchemy import NullPool, create_engine, make_url
 
 from app import config
@@ -100,6 +102,24 @@ def test_a_client_is_added_rotated_and_disabled(run: Run) -> None:
     assert authenticate_client(client_id, secret) is not None, "the one before lives until the next rotation"
     run("client", "disable", client_id)
     assert authenticate_client(client_id, another) is None
+
+
+@pytest.mark.usefixtures("migrated")
+def test_a_client_that_signs_is_added_with_its_keys_and_gets_others(run: Run, tmp_path: Path) -> None:
+    issuer_id = run("issuer", "add", "Acme", "--mode", "test").output.strip()
+    pair, other = (ECKey.generate_key("P-256") for _ in range(2))
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(json.dumps({"keys": [pair.as_dict(private=False)]}))
+    asked = ("client", "add", "Backend", "--issuer", issuer_id, "--mode", "test", "--jwks", str(jwks))
+    [client_id] = re.findall(r"^client_id +(\S+)$", run(*asked).output, re.MULTILINE)
+    assert "private_key_jwt" in run("client", "list").output
+    jwks.write_text(json.dumps({"keys": [other.as_dict(private=False)]}))
+    assert run("client", "rotate", client_id, "--jwks", str(jwks)).output == f"kid  {other.thumbprint()}\n"
+    assert "authenticates by private_key_jwt" in str(run("client", "rotate", client_id, status=1).exception)
+    jwks.write_text(json.dumps({"keys": [other.as_dict(private=True)]}))
+    assert "private key" in str(run(*asked, status=1).exception)
+    jwks.write_text("keys")
+    assert "not JSON" in run(*asked, status=2).output
 
 
 @pytest.mark.usefixtures("migrated")

@@ -1,15 +1,16 @@
-"""How a client says who it is at the token endpoint: `client_secret_basic` and nothing else (RFC 6749, section 2.3)."""
+"""How a client says who it is at the token endpoint: by the one method that it was registered with (RFC 6749, 2.3)."""
 
 import base64
 import binascii
-from collections.abc import Collection
+from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
 
-from app.oauth.clients import Client, authenticate_client
+from app.oauth import client_assertion
+from app.oauth.clients import KEY_METHOD, SECRET_METHOD, Client, authenticate_client
 
-METHOD = "client_secret_basic"
+METHODS = (SECRET_METHOD, KEY_METHOD)
 #: Parameters of other methods. One of them beside a header means two methods at once, which is refused.
 OTHER_METHODS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
 CHALLENGE = 'Basic realm="scrip", charset="UTF-8"'
@@ -19,27 +20,36 @@ class ClientRefused(InvalidClientError):  # type: ignore[misc]
     """Whatever was wrong about the credentials, this is the answer."""
 
     status_code = 401
-    description = f"Client authentication failed. This endpoint takes {METHOD}."
+    description = f"Client authentication failed. This endpoint takes {' and '.join(METHODS)}."
 
     def get_headers(self) -> list[tuple[str, str]]:
         """RFC 7617: a challenge to Basic has a realm, which Authlib's own lacks."""
         return [*super(InvalidClientError, self).get_headers(), ("WWW-Authenticate", CHALLENGE)]
 
 
-def identify_client(authorization: str | None, parameters: Collection[str], *, named: str | None) -> Client:
-    """The client behind an Authorization header. `parameters`: the body's names; `named`: its `client_id`, if any.
+def identify_client(authorization: str | None, parameters: Mapping[str, str]) -> Client:
+    """The client behind an Authorization header, or behind an assertion among the body's parameters.
 
-    Raises InvalidRequestError for two methods at once, ClientRefused for everything else that is not acceptable.
+    Raises InvalidRequestError for two methods at once, ClientRefused for everything else that is not acceptable, Busy.
     """
     if authorization is not None and OTHER_METHODS.intersection(parameters):
         raise InvalidRequestError("Use one method of client authentication, not two.")
-    client_id, client_secret = _basic_credentials(authorization or "")
-    if named not in (None, client_id):
-        raise ClientRefused()
-    client = authenticate_client(client_id, client_secret)
-    if client is None:
+    if "client_assertion" in parameters and "client_secret" in parameters:
+        raise InvalidRequestError("Use one method of client authentication, not two.")
+    client = _signed(parameters) if "client_assertion" in parameters else _with_secret(authorization or "")
+    if client is None or parameters.get("client_id", client.client_id) != client.client_id:
         raise ClientRefused()
     return client
+
+
+def _signed(parameters: Mapping[str, str]) -> Client | None:
+    if parameters.get("client_assertion_type") != client_assertion.TYPE:
+        return None
+    return client_assertion.client_of_assertion(parameters["client_assertion"], named=parameters.get("client_id"))
+
+
+def _with_secret(authorization: str) -> Client | None:
+    return authenticate_client(*_basic_credentials(authorization))
 
 
 def _basic_credentials(authorization: str) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """OAuth clients: the machines of stores and issuers, their scopes and their secrets."""
 
 import hashlib
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
 from app.events.event import event_of
 from app.ids import is_id, new_id
+from app.oauth.client_keys import names_of, read_jwks
 from app.oauth.models import Client as ClientRow
 from app.oauth.models import ClientSecret
 from app.oauth.scopes import foreign_scopes, in_order
@@ -24,6 +26,8 @@ from app.secrecy import random_secret
 #: A secret's last use is written down at most so often: it is there to find secrets that nobody uses any more.
 USE_NOTED_EVERY = timedelta(minutes=1)
 SECRETS_AT_ONCE = 2
+#: How a client says who it is (RFC 7591, section 2): a client has one of these for all its life.
+SECRET_METHOD, KEY_METHOD = "client_secret_basic", "private_key_jwt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,10 @@ class NewClient:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client as an operator sees it. `party_kind` is `issuer` or `store`, `mode` its party's."""
+    """A client as an operator sees it. `party_kind` is `issuer` or `store`, `mode` its party's.
+
+    `auth_method` is the one way in which it says who it is, SECRET_METHOD or KEY_METHOD.
+    """
 
     client_id: str
     name: str
@@ -46,6 +53,7 @@ class Client:
     scopes: tuple[str, ...]
     disabled_at: datetime | None
     created_at: datetime
+    auth_method: str
     last_used_at: datetime | None = None
 
 
@@ -57,30 +65,44 @@ def add_client(
     store_id: str | None = None,
     scopes: Collection[str],
 ) -> NewClient:
-    """Adds a client of exactly one issuer or store, in that party's mode `live` or `test`.
+    """Adds a client of exactly one issuer or store, in that party's mode `live` or `test`, and gives it a secret.
 
     Raises InvalidRequest for a scope that is not for this kind of party, or no scope or name at all; NotFound when
     there is no such party in this mode; Busy.
     """
-    if (issuer_id is None) == (store_id is None):
-        raise ValueError("a client belongs to one issuer or one store")
-    _check_client(name, mode, scopes, party_kind="store" if issuer_id is None else "issuer")
-    try:
-        with transaction() as db:
-            return _insert_client(db, name=name, mode=mode, issuer_id=issuer_id, store_id=store_id, scopes=scopes)
-    except IntegrityError as error:
-        if isinstance(error.orig, ForeignKeyViolation):
-            raise NotFound(f"There is no {issuer_id or store_id} in mode {mode}.") from error
-        raise
+    wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes))
+    with _adding(wanted, scopes) as db:
+        client_id, now = _insert_client(db, wanted)
+        return NewClient(client_id, _draw_secret(db, client_id, mode=mode, slot=1, now=now))
+
+
+def add_keyed_client(
+    *,
+    name: str,
+    mode: str,
+    issuer_id: str | None = None,
+    store_id: str | None = None,
+    scopes: Collection[str],
+    jwks: object,
+) -> str:
+    """The same for a client that signs who it is, by the keys of this JWK Set, and has no secret; returns its ID.
+
+    Raises what `add_client` does, and InvalidRequest for keys that `read_jwks` refuses.
+    """
+    wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes), read_jwks(jwks))
+    with _adding(wanted, scopes) as db:
+        client_id, _ = _insert_client(db, wanted)
+        return client_id
 
 
 def rotate_secret(client_id: str) -> NewClient:
     """Gives a client another secret. The one it had works on, so that its machines change over one by one.
 
-    Two are live at a time: of two, the older is retired. Raises NotFound for an unknown or disabled client, Busy.
+    Two are live at a time: of two, the older is retired. Raises NotFound for an unknown or disabled client,
+    InvalidRequest for one that has no secret but keys, Busy.
     """
     with transaction() as db:
-        mode = _lock_client(db, client_id)
+        mode = _lock_client(db, client_id, auth_method=SECRET_METHOD)
         now = clock.now(db)
         live = db.execute(
             select(ClientSecret.id, ClientSecret.slot)
@@ -93,6 +115,22 @@ def rotate_secret(client_id: str) -> NewClient:
         free = next(slot for slot in range(1, SECRETS_AT_ONCE + 1) if slot not in taken)
         together(db, event_of("client_rotated", at=now, facts={"client_id": client_id}))
         return NewClient(client_id, _draw_secret(db, client_id, mode=mode, slot=free, now=now))
+
+
+def replace_keys(client_id: str, jwks: object) -> Collection[str]:
+    """Gives a client other public keys, all of them at once: name the old ones again for as long as they are in use.
+
+    Returns the `kid` of each. Raises InvalidRequest for keys that `read_jwks` refuses, and for a client that has a
+    secret and no keys; NotFound for an unknown or disabled one; Busy.
+    """
+    keys = read_jwks(jwks)
+    with transaction() as db:
+        _lock_client(db, client_id, auth_method=KEY_METHOD)
+        now = clock.now(db)
+        db.execute(update(ClientRow).where(ClientRow.id == client_id).values(jwks=keys))
+        facts = {"client_id": client_id, "kids": list(names_of(keys))}
+        together(db, event_of("client_keys_replaced", at=now, facts=facts))
+    return names_of(keys)
 
 
 def disable_client(client_id: str) -> None:
@@ -145,6 +183,16 @@ def authenticate_client(client_id: str, client_secret: str) -> Client | None:
         return _client(row, last_used_at=now)
 
 
+def find_keyed_client(db: Connection, client_id: str) -> tuple[Client, Mapping[str, Any], datetime] | None:
+    """The client of this ID that has keys and is not disabled, its JWK Set, and the time; or None."""
+    keyed = (ClientRow.id == client_id, ClientRow.jwks.is_not(None), ClientRow.disabled_at.is_(None))
+    row = db.execute(select(*COLUMNS, ClientRow.jwks, NOW).where(*keyed)).first()
+    if row is None or row.jwks is None:
+        return None
+    now = clock.read(row.now)
+    return _client(row, last_used_at=now), row.jwks, now
+
+
 COLUMNS = (
     ClientRow.id,
     ClientRow.name,
@@ -154,6 +202,7 @@ COLUMNS = (
     ClientRow.scopes,
     ClientRow.disabled_at,
     ClientRow.created_at,
+    ClientRow.auth_method,
 )
 NOW: ColumnElement[datetime] = func.clock_timestamp().label("now")
 
@@ -168,6 +217,7 @@ def _client(row: Row[*tuple[Any, ...]], *, last_used_at: datetime | None) -> Cli
         scopes=in_order(row.scopes),
         disabled_at=row.disabled_at,
         created_at=row.created_at,
+        auth_method=row.auth_method,
         last_used_at=last_used_at,
     )
 
@@ -182,35 +232,58 @@ def _note_use(db: Connection, secret_id: str, now: datetime) -> None:
     )
 
 
-def _check_client(name: str, mode: str, scopes: Collection[str], *, party_kind: str) -> None:
-    if not name.strip() or not name.isprintable():
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A client to be added. With `jwks` it signs who it is, without it has a secret."""
+
+    name: str
+    mode: str
+    issuer_id: str | None
+    store_id: str | None
+    scopes: tuple[str, ...]
+    jwks: Mapping[str, Any] | None = None
+
+    @property
+    def party_id(self) -> str | None:
+        return self.issuer_id or self.store_id
+
+
+@contextmanager
+def _adding(wanted: _Wanted, scopes: Collection[str]) -> Iterator[Connection]:
+    """A transaction in which the client can be inserted. `scopes` as they were asked for."""
+    if (wanted.issuer_id is None) == (wanted.store_id is None):
+        raise ValueError("a client belongs to one issuer or one store")
+    _check_client(wanted, scopes)
+    try:
+        with transaction() as db:
+            yield db
+    except IntegrityError as error:
+        if isinstance(error.orig, ForeignKeyViolation):
+            raise NotFound(f"There is no {wanted.party_id} in mode {wanted.mode}.") from error
+        raise
+
+
+def _check_client(wanted: _Wanted, scopes: Collection[str]) -> None:
+    if not wanted.name.strip() or not wanted.name.isprintable():
         raise InvalidRequest("A client needs a name.", pointer="/name")
-    if mode not in ("live", "test"):
+    if wanted.mode not in ("live", "test"):
         raise InvalidRequest("The mode is live or test.", pointer="/mode")
+    party_kind = "store" if wanted.issuer_id is None else "issuer"
     if foreign := foreign_scopes(scopes, party_kind=party_kind):
         raise InvalidRequest(f"Not for a client of this {party_kind}: {', '.join(foreign)}.", pointer="/scopes")
     if not scopes:
         raise InvalidRequest("A client needs at least one scope.", pointer="/scopes")
 
 
-def _insert_client(
-    db: Connection, *, name: str, mode: str, issuer_id: str | None, store_id: str | None, scopes: Collection[str]
-) -> NewClient:
+def _insert_client(db: Connection, wanted: _Wanted) -> tuple[str, datetime]:
+    """Inserts a client; returns its ID, and when that was."""
     client_id, now = new_id("cli"), clock.now(db)
-    db.execute(
-        insert(ClientRow).values(
-            id=client_id,
-            name=name,
-            mode=mode,
-            issuer_id=issuer_id,
-            store_id=store_id,
-            scopes=list(in_order(scopes)),
-            created_at=now,
-        )
-    )
-    facts = {"client_id": client_id, "party_id": issuer_id or store_id, "scopes": list(in_order(scopes))}
+    method = SECRET_METHOD if wanted.jwks is None else KEY_METHOD
+    columns = {**asdict(wanted), "scopes": list(wanted.scopes)}
+    db.execute(insert(ClientRow).values(id=client_id, auth_method=method, created_at=now, **columns))
+    facts = {"client_id": client_id, "party_id": wanted.party_id, "scopes": columns["scopes"], "auth_method": method}
     together(db, event_of("client_added", at=now, facts=facts))
-    return NewClient(client_id, _draw_secret(db, client_id, mode=mode, slot=1, now=now))
+    return client_id, now
 
 
 def _draw_secret(db: Connection, client_id: str, *, mode: str, slot: int, now: datetime) -> str:
@@ -229,12 +302,18 @@ def _sha256(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _lock_client(db: Connection, client_id: str, *, also_disabled: bool = False) -> str:
-    """Locks a client, so that of two changes at once one waits for the other. Returns its mode; raises NotFound."""
-    known = select(ClientRow.mode).where(ClientRow.id == client_id).with_for_update()
+def _lock_client(db: Connection, client_id: str, *, also_disabled: bool = False, auth_method: str | None = None) -> str:
+    """Locks a client, so that of two changes at once one waits for the other. Returns its mode.
+
+    Raises NotFound; InvalidRequest when it has another method of authentication.
+    """
+    known = select(ClientRow.mode, ClientRow.auth_method).where(ClientRow.id == client_id).with_for_update()
     if not also_disabled:
         known = known.where(ClientRow.disabled_at.is_(None))
-    mode = db.scalars(known).first() if is_id(client_id, "cli") else None
-    if mode is None:
+    found = db.execute(known).first() if is_id(client_id, "cli") else None
+    if found is None:
         raise NotFound(f"There is no client {client_id!r}{'' if also_disabled else ' that is not disabled'}.")
+    if auth_method not in (None, found.auth_method):
+        raise InvalidRequest(f"The client {client_id} authenticates by {found.auth_method}.", pointer="/client_id")
+    mode: str = found.mode
     return mode

@@ -2,7 +2,8 @@
 
 from app.config import settings
 from app.oauth import token_endpoint
-from app.oauth.client_authentication import METHOD
+from app.oauth.client_authentication import METHODS
+from app.oauth.client_keys import ALGORITHMS
 from app.oauth.scopes import ALL_SCOPES
 
 PATH = "/.well-known/oauth-authorization-server"
@@ -15,7 +16,8 @@ def server_metadata() -> dict[str, object]:
     return {
         "issuer": issuer,
         "token_endpoint": issuer + token_endpoint.PATH,
-        "token_endpoint_auth_methods_supported": [METHOD],
+        "token_endpoint_auth_methods_supported": list(METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "grant_types_supported": [token_endpoint.GRANT_TYPE],
         "response_types_supported": [],  # required by section 2, though section 3.2 would leave it out
         "scopes_supported": list(ALL_SCOPES),

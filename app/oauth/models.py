@@ -22,6 +22,8 @@ class Client(Base):
             "THEN ARRAY['exchange', 'settle', 'refund', 'bill'] ELSE ARRAY['issue'] END",
             name="client_scopes_of_party",
         ),
+        CheckConstraint("(auth_method = 'private_key_jwt') = (jwks IS NOT NULL)", name="client_keys_of_method"),
+        CheckConstraint("auth_method IN ('client_secret_basic', 'private_key_jwt')", name="client_auth_method_known"),
         ForeignKeyConstraint(["issuer_id", "mode"], ["issuer.id", "issuer.mode"]),
         ForeignKeyConstraint(["store_id", "mode"], ["store.id", "store.mode"]),
         Index("client_by_issuer", "issuer_id", "id", postgresql_where=text("issuer_id IS NOT NULL")),
@@ -36,6 +38,8 @@ class Client(Base):
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     disabled_at: Mapped[At | None]
     created_at: Mapped[At]
+    auth_method: Mapped[Words] = mapped_column(server_default="client_secret_basic")
+    jwks: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
 
 class ClientSecret(Base):
@@ -57,6 +61,19 @@ class ClientSecret(Base):
     created_at: Mapped[At]
     last_used_at: Mapped[At | None]
     retired_at: Mapped[At | None]
+
+
+class SpentAssertion(Base):
+    """A client assertion that was used, by the SHA-256 of its client and its `jti`: nobody uses it again."""
+
+    __tablename__ = "spent_assertion"
+    __table_args__ = (
+        CheckConstraint("octet_length(hash) = 32", name="spent_assertion_hash_sha256"),
+        Index("spent_assertion_by_end", "expires_at"),
+    )
+
+    hash: Mapped[bytes] = mapped_column(BYTEA, primary_key=True)
+    expires_at: Mapped[At]
 
 
 class SigningKey(Base):

@@ -18,7 +18,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from app.config import settings
 from app.errors import Busy
 from app.oauth.access_token import make_access_token
-from app.oauth.client_authentication import METHOD, identify_client
+from app.oauth.client_authentication import METHODS, identify_client
 from app.oauth.clients import Client
 from app.oauth.scopes import granted_scopes, ttl_s
 
@@ -68,7 +68,7 @@ class _RequestingClient:
 
 
 class _Grant(ClientCredentialsGrant):  # type: ignore[misc]
-    TOKEN_ENDPOINT_AUTH_METHODS = (METHOD,)
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
 
 
 class _Server(AuthorizationServer):  # type: ignore[misc]
@@ -78,9 +78,7 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
         return _Request(_parameters())
 
     def authenticate_client(self, asked: _Request, methods: object, endpoint: str = "token") -> _RequestingClient:
-        parameters = asked.form
-        client = identify_client(asked.headers.get("Authorization"), parameters, named=parameters.get("client_id"))
-        return _RequestingClient(client)
+        return _RequestingClient(identify_client(asked.headers.get("Authorization"), asked.form))
 
     def save_token(self, token: object, asked: object) -> None:
         """Access tokens are stored nowhere."""

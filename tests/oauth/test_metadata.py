@@ -14,7 +14,8 @@ def test_the_metadata_names_only_what_is_there(client: FlaskClient) -> None:
     assert client.get(METADATA).get_json() == {
         "issuer": origin,
         "token_endpoint": f"{origin}/oauth/token",
-        "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "Ed25519", "PS256"],
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": [],
         "scopes_supported": ["issue", "exchange", "settle", "refund", "bill"],
