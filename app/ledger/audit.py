@@ -156,6 +156,16 @@ CHECKS = (
         """,
     ),
     Check(
+        "every payment was opened by an exchange, which an event tells, and the reverse",
+        """
+        SELECT coalesce(payment_id, card_id), format('a hold of %s at %s, payments less events: %s', amount, at, sum(times)) FROM (
+            SELECT id AS payment_id, card_id, hold_minor::text AS amount, created_at AS at, 1 AS times FROM payment
+            UNION ALL SELECT payment_id, card_id, facts->>'held_minor', at, -1 FROM event WHERE kind = 'code_exchanged'
+        ) AS both_sides
+        GROUP BY payment_id, card_id, amount, at HAVING sum(times) <> 0
+        """,
+    ),
+    Check(
         "no payment was refunded before it was settled",
         """
         SELECT payment_id, format('refunds were %s ahead of settlements', -min(so_far)) FROM (

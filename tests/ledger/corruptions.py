@@ -176,8 +176,13 @@ PAYMENTS = [
     Corruption(
         "settled beyond the hold",
         "SELECT id, id AS named FROM payment WHERE state = 'settled'",
-        "UPDATE payment SET hold_minor = settled_minor - 1 WHERE id = %(id)s",
+        "UPDATE payment SET released_minor = hold_minor - settled_minor + 1 WHERE id = %(id)s",
         sole="no open hold",
+    ),
+    Corruption(
+        "a smaller hold than was settled",
+        "SELECT id, id AS named FROM payment WHERE state = 'settled'",
+        "UPDATE payment SET hold_minor = settled_minor - 1 WHERE id = %(id)s",
     ),
     Corruption(
         "a hold of more than the balance",
@@ -195,6 +200,17 @@ PAYMENTS = [
         "UPDATE payment SET refunded_minor = 0 WHERE id = %(id)s",
     ),
     Corruption("a payment gone", "SELECT id, id AS named FROM payment", "DELETE FROM payment WHERE id = %(id)s"),
+    Corruption(
+        "a payment gone that came to nothing",
+        "SELECT id, id AS named FROM payment WHERE state = 'voided'",
+        "DELETE FROM payment WHERE id = %(id)s",
+        sole="every payment was opened",
+    ),
+    Corruption(
+        "an exchange that no event tells",
+        "SELECT id, payment_id AS named FROM event WHERE kind = 'code_exchanged'",
+        "DELETE FROM event WHERE id = %(id)s",
+    ),
     Corruption(
         "a settlement without a transfer",
         "SELECT id, id AS named FROM payment WHERE released_minor > 0 AND state = 'settled'",
