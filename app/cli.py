@@ -253,7 +253,7 @@ def rotate_client(client_id: str, jwks: TextIO | None) -> None:
 @click.argument("client_id")
 @wired
 def disable_client(client_id: str) -> None:
-    """Refuse a client from now on; access tokens that it has live on for minutes at most."""
+    """Refuse a client from now on, and within a second the access tokens that it has."""
     from app.oauth.clients import disable_client
 
     disable_client(client_id)

@@ -13,6 +13,7 @@ from app.mail.filling import register as register_filling
 from app.mail.sending import send_due_letters
 from app.oauth import routes as oauth_routes
 from app.oauth.client_assertion import forget_spent_assertions
+from app.oauth.refused import forget_revoked_tokens
 from app.redemption import routes as redemption_routes
 from app.redemption.expire import expire_due
 from app.web import logs, problems, requests
@@ -56,6 +57,7 @@ def worker_tasks() -> list[Task]:
         Task("expire", 1, expire_due),
         Task("forget_requests", 3_600, forget_old_requests),
         Task("forget_assertions", 600, forget_spent_assertions),
+        Task("forget_revoked", 600, forget_revoked_tokens),
     ]
 
 

@@ -15,6 +15,7 @@ from app.ids import IssuerId, StoreId, new_id
 from app.oauth import keys
 from app.oauth.clients import Client
 from app.oauth.key_ring import ALGORITHM
+from app.oauth.refused import is_refused
 from app.oauth.scopes import ACCESS_TOKEN_TTL_S
 
 TYP = "at+jwt"
@@ -80,15 +81,34 @@ def make_access_token(client: Client, scopes: Collection[str], *, lifetime_s: in
 
 
 def read_access_token(text: str) -> Caller:
-    """The caller that an access token vouches for, without a look at the database. Raises InvalidAccessToken, Busy.
+    """The caller that an access token vouches for, hardly ever with a look at the database.
 
-    The answer does not say what is wrong with it, expiry apart: an honest client asks for another in any case.
+    Raises InvalidAccessToken, which does not say what is wrong with it, expiry apart: an honest client asks for another
+    in any case. Raises Busy.
+    """
+    claims = read_claims(text)
+    if is_refused(client_id=claims["client_id"], jti=claims["jti"]):
+        raise InvalidAccessToken()
+    return Caller(
+        client_id=claims["client_id"],
+        party_id=claims["party"],
+        party_kind=claims["party_kind"],
+        mode=claims["mode"],
+        scopes=frozenset(claims["scope"].split(" ")),
+    )
+
+
+def read_claims(text: str) -> Mapping[str, Any]:
+    """All that an access token says, when it is one of ours and in its time, whether or not it was revoked.
+
+    Raises InvalidAccessToken, Busy.
     """
     claims = _verified_claims(text)
     _check_sender(claims)
     _check_origin(claims)
     _check_times(claims, now_s=int(current_time().timestamp()))
-    return _caller(claims)
+    _check_caller(claims)
+    return claims
 
 
 def _verified_claims(text: str) -> Mapping[str, Any]:
@@ -166,7 +186,7 @@ def _seconds(claims: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _caller(claims: Mapping[str, Any]) -> Caller:
+def _check_caller(claims: Mapping[str, Any]) -> None:
     names = ("sub", "client_id", "scope", "jti", "party", "party_kind", "mode")
     if not all(isinstance(claims.get(name), str) and claims[name] for name in names):
         raise InvalidAccessToken()
@@ -174,10 +194,3 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
         raise InvalidAccessToken()
     if claims["party_kind"] not in ("issuer", "store") or claims["mode"] not in ("live", "test"):
         raise InvalidAccessToken()
-    return Caller(
-        client_id=claims["client_id"],
-        party_id=claims["party"],
-        party_kind=claims["party_kind"],
-        mode=claims["mode"],
-        scopes=frozenset(claims["scope"].split(" ")),
-    )

@@ -9,6 +9,7 @@ from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
 
 from app.oauth import client_assertion
 from app.oauth.clients import KEY_METHOD, SECRET_METHOD, Client, authenticate_client
+from app.web.context import Acting, acting
 
 METHODS = (SECRET_METHOD, KEY_METHOD)
 #: Parameters of other methods. One of them beside a header means two methods at once, which is refused.
@@ -30,7 +31,8 @@ class ClientRefused(InvalidClientError):  # type: ignore[misc]
 def identify_client(authorization: str | None, parameters: Mapping[str, str]) -> Client:
     """The client behind an Authorization header, or behind an assertion among the body's parameters.
 
-    Raises InvalidRequestError for two methods at once, ClientRefused for everything else that is not acceptable, Busy.
+    From here on it acts, for the events and the logs. Raises InvalidRequestError for two methods at once, ClientRefused
+    for everything else that is not acceptable, Busy.
     """
     if authorization is not None and OTHER_METHODS.intersection(parameters):
         raise InvalidRequestError("Use one method of client authentication, not two.")
@@ -39,6 +41,7 @@ def identify_client(authorization: str | None, parameters: Mapping[str, str]) ->
     client = _signed(parameters) if "client_assertion" in parameters else _with_secret(authorization or "")
     if client is None or parameters.get("client_id", client.client_id) != client.client_id:
         raise ClientRefused()
+    acting.set(Acting(actor=client.client_id, request_id=acting.get().request_id))
     return client
 
 

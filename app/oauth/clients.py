@@ -17,6 +17,7 @@ from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
 from app.events.event import event_of
 from app.ids import is_id, new_id
+from app.oauth import refused
 from app.oauth.client_keys import names_of, read_jwks
 from app.oauth.models import Client as ClientRow
 from app.oauth.models import ClientSecret
@@ -134,7 +135,7 @@ def replace_keys(client_id: str, jwks: object) -> Collection[str]:
 
 
 def disable_client(client_id: str) -> None:
-    """Refuses this client from now on; access tokens that it already holds end with their time, within 300 s.
+    """Refuses this client from now on, and within a second every access token that it holds.
 
     Disabling it again changes nothing. Raises NotFound, Busy.
     """
@@ -144,6 +145,7 @@ def disable_client(client_id: str) -> None:
         enabled = (ClientRow.id == client_id, ClientRow.disabled_at.is_(None))
         if db.execute(update(ClientRow).where(*enabled).values(disabled_at=now)).rowcount:
             together(db, event_of("client_disabled", at=now, facts={"client_id": client_id}))
+            refused.note_change(db)
 
 
 def list_clients() -> list[Client]:

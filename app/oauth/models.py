@@ -76,6 +76,16 @@ class SpentAssertion(Base):
     expires_at: Mapped[At]
 
 
+class RevokedToken(Base):
+    """An access token that its client gave up before its time, by its `jti`."""
+
+    __tablename__ = "revoked_token"
+    __table_args__ = (Index("revoked_token_by_end", "expires_at"),)
+
+    jti: Mapped[Id] = mapped_column(primary_key=True)
+    expires_at: Mapped[At]
+
+
 class SigningKey(Base):
     """A key of ours: `next` is published, `active` signs, `retiring` only verifies, `retired` does nothing."""
 

@@ -1,8 +1,8 @@
-"""OAuth over HTTP: the token endpoint and the two public documents."""
+"""OAuth over HTTP: where tokens are made and given up, and the two public documents."""
 
 from flask import Blueprint, Response, jsonify
 
-from app.oauth import keys, metadata, token_endpoint
+from app.oauth import keys, metadata, revocation, token_endpoint
 from app.oauth.key_ring import JWKS_MAX_AGE_S
 
 blueprint = Blueprint("oauth", __name__)
@@ -15,6 +15,12 @@ PUBLIC = {"Cache-Control": f"public, max-age={JWKS_MAX_AGE_S}", "Access-Control-
 def issue_access_token() -> Response:
     """An access token for a client's credentials."""
     return token_endpoint.answer_token_request()
+
+
+@blueprint.post(revocation.PATH)
+def revoke_access_token() -> Response:
+    """The end of an access token before its time."""
+    return revocation.answer_revocation_request()
 
 
 @blueprint.get(metadata.PATH)

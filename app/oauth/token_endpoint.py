@@ -1,22 +1,19 @@
 """The token endpoint (RFC 6749, section 3.2): a client's credentials become an access token."""
 
 import logging
-from urllib.parse import parse_qsl
+from typing import cast
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import (
     ClientCredentialsGrant,
-    InvalidRequestError,
     InvalidScopeError,
-    OAuth2Error,
     OAuth2Request,
 )
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
-from flask import Response, jsonify, request
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from flask import Response, request
 
 from app.config import settings
-from app.errors import Busy
+from app.oauth import endpoint
 from app.oauth.access_token import make_access_token
 from app.oauth.client_authentication import METHODS, identify_client
 from app.oauth.clients import Client
@@ -24,23 +21,11 @@ from app.oauth.scopes import granted_scopes, ttl_s
 
 PATH = "/oauth/token"
 GRANT_TYPE = "client_credentials"
-FORM = "application/x-www-form-urlencoded"
-MAX_BODY_BYTES = 8192
-MAX_PARAMETERS = 32
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 def answer_token_request() -> Response:
     """The answer to the request at hand: 200 with an access token, or an error as in RFC 6749, section 5.2."""
-    try:
-        answer: Response = _server.create_token_response()
-    except OAuth2Error as error:
-        answer = _server.handle_error_response(None, error)
-    except Busy as error:
-        answer = jsonify(error="temporarily_unavailable", error_description=error.detail)
-        answer.status_code = 503
-        answer.headers.update({**NO_STORE, "Retry-After": str(error.retry_after_s)})
-    return answer
+    return endpoint.answered(lambda: cast(Response, _server.create_token_response()))
 
 
 class _Request(OAuth2Request):  # type: ignore[misc]
@@ -75,9 +60,9 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
     """Authlib's server, which picks the grant and words the answers; requests, clients and tokens are ours to judge."""
 
     def create_oauth2_request(self, _request: object) -> _Request:
-        return _Request(_parameters())
+        return _Request(endpoint.read_form("grant_type"))
 
-    def authenticate_client(self, asked: _Request, methods: object, endpoint: str = "token") -> _RequestingClient:
+    def authenticate_client(self, asked: _Request, methods: object, *_endpoint: str) -> _RequestingClient:
         return _RequestingClient(identify_client(asked.headers.get("Authorization"), asked.form))
 
     def save_token(self, token: object, asked: object) -> None:
@@ -96,46 +81,6 @@ def _generate(*, client: _RequestingClient, scope: str | None, **_unused: object
         "expires_in": lifetime_s,
         "scope": " ".join(scopes),
     }
-
-
-def _parameters() -> dict[str, str]:
-    """The body's parameters; an empty one counts as omitted (RFC 6749, section 3.2).
-
-    Raises InvalidRequestError: anything in the query string (it would stand in access logs), another content type, a
-    body that is too long or no text, a parameter given twice, no grant_type.
-    """
-    if request.query_string:
-        raise InvalidRequestError("Parameters belong into the body, never into the URL.")
-    if request.mimetype != FORM:
-        raise InvalidRequestError(f"The body must be {FORM}.")
-    pairs = _pairs(_body())
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise InvalidRequestError("A parameter is given twice.")
-    if not all(part.isprintable() for pair in pairs for part in pair):
-        raise InvalidRequestError("A parameter has characters that do not belong there.")
-    parameters = {name: value for name, value in pairs if value}
-    if "grant_type" not in parameters:
-        raise InvalidRequestError("The parameter grant_type is missing.")
-    return parameters
-
-
-def _body() -> bytes:
-    """One byte more than is allowed is asked for: of a chunked body, werkzeug silently leaves off what is too much."""
-    request.max_content_length = MAX_BODY_BYTES + 1
-    try:
-        body = request.get_data(cache=False)
-    except (RequestEntityTooLarge, ClientDisconnected) as error:
-        raise InvalidRequestError("The body is too long, or did not arrive whole.") from error
-    if len(body) > MAX_BODY_BYTES:
-        raise InvalidRequestError("The body is too long.")
-    return body
-
-
-def _pairs(body: bytes) -> list[tuple[str, str]]:
-    try:
-        return parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
-    except ValueError as error:
-        raise InvalidRequestError("The body is not a form in UTF-8, or has too many parameters.") from error
 
 
 def _silence_authlib() -> None:

@@ -24,10 +24,8 @@ from app.errors import InsufficientScope, InvalidAccessToken
 from app.oauth import keys
 from app.oauth.access_token import Caller, read_access_token
 from app.oauth.bearer import caller, requires
-from app.oauth.clients import disable_client
 from app.oauth.key_ring import RingKey
 from app.web.context import Acting, acting
-from tests.oauth.conftest import Party
 
 Claims = dict[str, Any]
 
@@ -390,13 +388,6 @@ def test_an_access_token_in_the_url_is_refused_even_beside_a_good_header(call: C
 def test_an_access_token_in_a_form_is_not_even_looked_at(call: Callable[..., str]) -> None:
     with pytest.raises(InvalidAccessToken):
         call(method="POST", data={"access_token": signed(good_claims())})
-
-
-def test_a_disabled_clients_token_ends_with_its_time(call: Callable[..., str], bookshop: Party) -> None:
-    """Until revocation reaches every worker, in a later release, 300 s are the bound; said here, lest it surprise."""
-    access_token = signed(altered(client_id=bookshop.client.client_id, sub=bookshop.client.client_id))
-    disable_client(bookshop.client.client_id)
-    assert call(f"Bearer {access_token}") == bookshop.client.client_id
 
 
 def test_callers_at_once_are_not_mixed_up(call: Callable[..., str]) -> None:

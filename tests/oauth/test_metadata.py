@@ -16,6 +16,9 @@ def test_the_metadata_names_only_what_is_there(client: FlaskClient) -> None:
         "token_endpoint": f"{origin}/oauth/token",
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "Ed25519", "PS256"],
+        "revocation_endpoint": f"{origin}/oauth/revoke",
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+        "revocation_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "Ed25519", "PS256"],
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": [],
         "scopes_supported": ["issue", "exchange", "settle", "refund", "bill"],
@@ -34,7 +37,8 @@ def test_the_metadata_is_valid_but_for_a_flow_that_we_do_not_have(client: FlaskC
 def test_every_endpoint_in_the_metadata_answers(client: FlaskClient) -> None:
     found, origin = client.get(METADATA).get_json(), settings().public_url
     assert client.get(found["jwks_uri"].removeprefix(origin)).status_code == 200
-    assert client.post(found["token_endpoint"].removeprefix(origin)).status_code == 400
+    for endpoint in ("token_endpoint", "revocation_endpoint"):
+        assert client.post(found[endpoint].removeprefix(origin)).status_code == 400
 
 
 def test_the_host_header_does_not_change_the_issuer(client: FlaskClient) -> None:

@@ -1,0 +1,72 @@
+"""What the endpoints share at which a client authenticates: the form in the body, and errors as RFC 6749 words them."""
+
+from collections.abc import Callable
+from urllib.parse import parse_qsl
+
+from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import InvalidRequestError
+from flask import Response, jsonify, request
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from app.errors import Busy
+
+FORM = "application/x-www-form-urlencoded"
+MAX_BODY_BYTES = 8192
+MAX_PARAMETERS = 32
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+def answered(make: Callable[[], Response]) -> Response:
+    """What `make` returns, or the error that it raises (RFC 6749, section 5.2)."""
+    try:
+        return make()
+    except OAuth2Error as error:
+        status, body, headers = error()
+        answer = jsonify(dict(body))
+        answer.status_code = status
+        answer.headers.update(headers)
+    except Busy as error:
+        answer = jsonify(error="temporarily_unavailable", error_description=error.detail)
+        answer.status_code = 503
+        answer.headers.update({**NO_STORE, "Retry-After": str(error.retry_after_s)})
+    return answer
+
+
+def read_form(required: str) -> dict[str, str]:
+    """The body's parameters; an empty one counts as omitted (RFC 6749, section 3.2).
+
+    Raises InvalidRequestError: anything in the query string (it would stand in access logs), another content type, a
+    body that is too long or no text, a parameter given twice, or none of the `required` name.
+    """
+    if request.query_string:
+        raise InvalidRequestError("Parameters belong into the body, never into the URL.")
+    if request.mimetype != FORM:
+        raise InvalidRequestError(f"The body must be {FORM}.")
+    pairs = _pairs(_body())
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise InvalidRequestError("A parameter is given twice.")
+    if not all(part.isprintable() for pair in pairs for part in pair):
+        raise InvalidRequestError("A parameter has characters that do not belong there.")
+    parameters = {name: value for name, value in pairs if value}
+    if required not in parameters:
+        raise InvalidRequestError(f"The parameter {required} is missing.")
+    return parameters
+
+
+def _body() -> bytes:
+    """One byte more than is allowed is asked for: of a chunked body, werkzeug silently leaves off what is too much."""
+    request.max_content_length = MAX_BODY_BYTES + 1
+    try:
+        body = request.get_data(cache=False)
+    except (RequestEntityTooLarge, ClientDisconnected) as error:
+        raise InvalidRequestError("The body is too long, or did not arrive whole.") from error
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidRequestError("The body is too long.")
+    return body
+
+
+def _pairs(body: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
+    except ValueError as error:
+        raise InvalidRequestError("The body is not a form in UTF-8, or has too many parameters.") from error

@@ -1,0 +1,55 @@
+"""Revocation (RFC 7009): a client gives an access token up before its time, because it may have leaked."""
+
+from datetime import UTC, datetime
+
+from authlib.oauth2 import OAuth2Error
+from flask import Response, request
+from sqlalchemy.dialects.postgresql import insert
+
+from app import clock
+from app.db.together import together
+from app.db.transaction import transaction
+from app.errors import InvalidAccessToken
+from app.events.event import event_of
+from app.oauth import endpoint, refused
+from app.oauth.access_token import read_claims
+from app.oauth.client_authentication import identify_client
+from app.oauth.models import RevokedToken
+
+PATH = "/oauth/revoke"
+
+
+class ForeignToken(OAuth2Error):  # type: ignore[misc]
+    """RFC 7009, section 2.1: only the client that it was issued to may revoke a token."""
+
+    error = "invalid_grant"
+    description = "The token was issued to another client."
+
+
+def answer_revocation_request() -> Response:
+    """200 when the token is worth nothing from now on, an unknown one too; or an error as in RFC 6749, section 5.2."""
+    return endpoint.answered(_answer)
+
+
+def _answer() -> Response:
+    parameters = endpoint.read_form("token")
+    client = identify_client(request.headers.get("Authorization"), parameters)
+    _revoke(parameters["token"], client_id=client.client_id)
+    return Response(status=200, headers=endpoint.NO_STORE)
+
+
+def _revoke(token: str, *, client_id: str) -> None:
+    """Expired ones and what is no access token at all are worth nothing already. Raises ForeignToken, Busy."""
+    try:
+        claims = read_claims(token)
+    except InvalidAccessToken:
+        return
+    if claims["client_id"] != client_id:
+        raise ForeignToken()
+    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    with transaction() as db:
+        revoked = insert(RevokedToken).values(jti=claims["jti"], expires_at=expires_at).on_conflict_do_nothing()
+        if db.execute(revoked.returning(RevokedToken.jti)).first() is not None:
+            facts = {"client_id": client_id, "jti": claims["jti"]}
+            together(db, event_of("access_token_revoked", at=clock.now(db), facts=facts))
+            refused.note_change(db)
