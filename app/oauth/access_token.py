@@ -86,7 +86,11 @@ def read_access_token(text: str) -> Caller:
     Raises InvalidAccessToken, which does not say what is wrong with it, expiry apart: an honest client asks for another
     in any case. Raises Busy.
     """
-    claims = read_claims(text)
+    return admit(read_claims(text))
+
+
+def admit(claims: Mapping[str, Any]) -> Caller:
+    """The caller that these claims of a good access token vouch for. Raises InvalidAccessToken when revoked, Busy."""
     if is_refused(client_id=claims["client_id"], jti=claims["jti"]):
         raise InvalidAccessToken()
     return Caller(

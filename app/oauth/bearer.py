@@ -6,8 +6,8 @@ from typing import ParamSpec, TypeVar
 
 from flask import g, request
 
-from app.errors import InsufficientScope, InvalidAccessToken
-from app.oauth.access_token import Caller, read_access_token
+from app.errors import Busy, InsufficientScope, InvalidAccessToken
+from app.oauth.access_token import Caller, admit, read_claims
 from app.oauth.scopes import ALL_SCOPES
 from app.web.context import Acting, acting
 
@@ -30,7 +30,7 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         @wraps(view)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
             g.caller = _authorise(scopes)
-            acting.set(Acting(actor=g.caller.client_id, request_id=acting.get().request_id))
+            _act(g.caller.client_id)
             return view(*args, **kwargs)
 
         checked.required_scopes = scopes  # type: ignore[attr-defined]
@@ -48,10 +48,19 @@ def caller() -> Caller:
 
 
 def _authorise(scopes: tuple[str, ...]) -> Caller:
-    found = read_access_token(_presented())
+    claims = read_claims(_presented())
+    try:
+        found = admit(claims)
+    except Busy:  # the log says whom it kept waiting
+        _act(claims["client_id"])
+        raise
     if not found.scopes.intersection(scopes):
         raise InsufficientScope(scope=" ".join(scopes))
     return found
+
+
+def _act(client_id: str) -> None:
+    acting.set(Acting(actor=client_id, request_id=acting.get().request_id))
 
 
 def _presented() -> str:
