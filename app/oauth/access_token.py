@@ -124,7 +124,7 @@ def _verified_claims(text: str) -> Mapping[str, Any]:
         if keys.public_key(kid) is None:
             raise InvalidAccessToken()
         return _claims_signed_by(kid, text)
-    except (JoseError, ValueError, RecursionError) as error:
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
         raise InvalidAccessToken() from error
 
 

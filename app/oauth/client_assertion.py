@@ -31,7 +31,12 @@ MAX_JTI_LENGTH = 255
 TYPS = frozenset({"jwt", "application/jwt", "client-authentication+jwt", "application/client-authentication+jwt"})
 #: A client that means them relies on something that we do not do.
 _NOT_UNDERSTOOD = frozenset({"crit", "b64"})
+#: So long one is kept after its end: longer than any repeat can be under way, or a clock be set back.
+KEPT_AFTER = timedelta(hours=1)
 FORGET_BATCH = 1_000
+#: Members of the header that nobody registered are ignored (RFC 7515, section 4), a chain of certificates too.
+_REGISTRY = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
+_REGISTRY.max_header_length = MAX_LENGTH
 
 # RFC 9864 gives Ed25519 another name; until its clients know that, the old one is not worth a line in the log.
 warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)
@@ -70,10 +75,10 @@ def client_of_assertion(text: str, *, named: str | None = None) -> Client | None
 
 
 def forget_spent_assertions() -> int:
-    """Drops a batch of those whose time is over, which nobody can repeat any more; returns how many. Raises Busy."""
+    """Drops a batch of those that ended long ago, which nobody can repeat; returns how many. Raises Busy."""
     with transaction() as db:
-        over = select(SpentAssertion.hash).where(SpentAssertion.expires_at < clock.now(db) - SKEW).limit(FORGET_BATCH)
-        return db.execute(delete(SpentAssertion).where(SpentAssertion.hash.in_(over))).rowcount
+        over = select(SpentAssertion.hash).where(SpentAssertion.expires_at < clock.now(db) - KEPT_AFTER)
+        return db.execute(delete(SpentAssertion).where(SpentAssertion.hash.in_(over.limit(FORGET_BATCH)))).rowcount
 
 
 def _read(text: str) -> _Assertion | None:
@@ -81,9 +86,9 @@ def _read(text: str) -> _Assertion | None:
     if len(text) > MAX_LENGTH:
         return None
     try:
-        signed = jws.extract_compact(text.encode("ascii"))
+        signed = jws.extract_compact(text.encode("ascii"), registry=_REGISTRY)
         header, claims = signed.headers(), json.loads(signed.payload)
-    except (JoseError, ValueError, RecursionError):
+    except (JoseError, ValueError, TypeError, RecursionError):
         return None
     if not isinstance(claims, dict) or not _has_a_good_header(header):
         return None
@@ -94,7 +99,7 @@ def _read(text: str) -> _Assertion | None:
         return None
     try:
         times = {name: _time(claims[name]) for name in ("exp", "iat", "nbf") if name in claims}
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, OSError):
         return None
     if "exp" not in times:
         return None
@@ -117,7 +122,7 @@ def _has_a_good_header(header: object) -> bool:
 
 
 def _time(value: object) -> datetime:
-    """A NumericDate (RFC 7519, section 2). Raises TypeError, ValueError, OverflowError: true, "soon", 1e400."""
+    """A NumericDate (RFC 7519, section 2). Raises TypeError, ValueError, OverflowError, OSError: "soon", NaN, 1e17."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("not a number")
     return datetime.fromtimestamp(value, UTC)
@@ -134,8 +139,8 @@ def _is_signed(said: _Assertion, jwks: Mapping[str, Any]) -> bool:
     if key is None:
         return False
     try:
-        jwt.decode(said.text, key, algorithms=[said.algorithm])
-    except (JoseError, ValueError):
+        jwt.decode(said.text, key, algorithms=[said.algorithm], registry=_REGISTRY)
+    except (JoseError, ValueError, RecursionError):
         return False
     return True
 

@@ -17,7 +17,6 @@ from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
 from app.events.event import event_of
 from app.ids import is_id, new_id
-from app.oauth import refused
 from app.oauth.client_keys import names_of, read_jwks
 from app.oauth.models import Client as ClientRow
 from app.oauth.models import ClientSecret
@@ -145,7 +144,6 @@ def disable_client(client_id: str) -> None:
         enabled = (ClientRow.id == client_id, ClientRow.disabled_at.is_(None))
         if db.execute(update(ClientRow).where(*enabled).values(disabled_at=now)).rowcount:
             together(db, event_of("client_disabled", at=now, facts={"client_id": client_id}))
-            refused.note_change(db)
 
 
 def list_clients() -> list[Client]:

@@ -1,6 +1,8 @@
 """Revocation (RFC 7009): a client gives an access token up before its time, because it may have leaked."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from authlib.oauth2 import OAuth2Error
 from flask import Response, request
@@ -11,7 +13,7 @@ from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import InvalidAccessToken
 from app.events.event import event_of
-from app.oauth import endpoint, refused
+from app.oauth import endpoint, keys
 from app.oauth.access_token import read_claims
 from app.oauth.client_authentication import identify_client
 from app.oauth.models import RevokedToken
@@ -40,9 +42,8 @@ def _answer() -> Response:
 
 def _revoke(token: str, *, client_id: str) -> None:
     """Expired ones and what is no access token at all are worth nothing already. Raises ForeignToken, Busy."""
-    try:
-        claims = read_claims(token)
-    except InvalidAccessToken:
+    claims = _claims_of(token)
+    if claims is None:
         return
     if claims["client_id"] != client_id:
         raise ForeignToken()
@@ -52,4 +53,13 @@ def _revoke(token: str, *, client_id: str) -> None:
         if db.execute(revoked.returning(RevokedToken.jti)).first() is not None:
             facts = {"client_id": client_id, "jti": claims["jti"]}
             together(db, event_of("access_token_revoked", at=clock.now(db), facts=facts))
-            refused.note_change(db)
+
+
+def _claims_of(token: str) -> Mapping[str, Any] | None:
+    """What is not good by the keys that this process remembers may be by those that another has just made."""
+    for _ in range(2):
+        try:
+            return read_claims(token)
+        except InvalidAccessToken:
+            keys.forget_keys()
+    return None
