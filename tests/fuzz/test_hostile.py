@@ -23,6 +23,7 @@ from tests.world import make_world
 MOST_GROWTH_KIB = 30 * 1024
 #: More than the service has threads.
 SLOW = 40
+ROUNDS = 5
 #: gunicorn's own threaded worker; it may give up at once the requests that hold its threads.
 GTHREAD = ("-k", "gthread", "--graceful-timeout", "1")
 
@@ -200,11 +201,17 @@ def is_open(connection: socket) -> bool:
 def test_threads_that_wait_for_slow_senders_are_noticed(
     app: Flask, database: config.Settings, keys_dir: Path, tmp_path: Path
 ) -> None:
-    """gunicorn's own threaded worker: there every slow sender holds a thread."""
+    """gunicorn's own threaded worker: there every slow sender holds a thread.
+
+    Which worker takes a connection is chance, and one worker alone still answers: so they come in several rounds.
+    """
     with serving(app, database, keys_dir, tmp_path / "log", options=GTHREAD) as service, ExitStack() as stack:
         assert service.health() == 200
-        begin_slowly(service, stack)
-        assert service.health(patience_s=4) is None
+        for _ in range(ROUNDS):
+            begin_slowly(service, stack)
+            if service.health(patience_s=4) is None:
+                return
+    pytest.fail("the service answers, however many senders are slow")
 
 
 def test_a_service_without_a_bound_on_bodies_is_noticed(
