@@ -12,8 +12,8 @@ from app.jobs.worker import Task
 from app.mail.filling import register as register_filling
 from app.mail.sending import send_due_letters
 from app.oauth import routes as oauth_routes
-from app.oauth.client_assertion import forget_spent_assertions
 from app.oauth.refused import forget_revoked_tokens
+from app.oauth.spent import forget_spent
 from app.redemption import routes as redemption_routes
 from app.redemption.expire import expire_due
 from app.web import logs, problems, requests
@@ -56,7 +56,7 @@ def worker_tasks() -> list[Task]:
         Task("letters", 1, send_due_letters),
         Task("expire", 1, expire_due),
         Task("forget_requests", 3_600, forget_old_requests),
-        Task("forget_assertions", 600, forget_spent_assertions),
+        Task("forget_assertions", 600, forget_spent),
         Task("forget_revoked", 600, forget_revoked_tokens),
     ]
 

@@ -26,11 +26,13 @@ from app import clock
 from app.config import Settings, settings
 from app.db.transaction import transaction
 from app.ids import new_id
-from app.oauth.client_assertion import MAX_LENGTH, TYPE, forget_spent_assertions
+from app.oauth.client_assertion import TYPE
+from app.oauth.client_jwt import MAX_LENGTH
 from app.oauth.client_keys import AnyKey
 from app.oauth.clients import add_keyed_client, disable_client, replace_keys
 from app.oauth.keys import ensure_keys
 from app.oauth.models import SpentAssertion
+from app.oauth.spent import forget_spent
 from app.redemption.store import add_store
 from app.secrecy import random_secret
 from tests.oauth.conftest import Party, basic, segments
@@ -194,7 +196,7 @@ def test_it_is_remembered_for_as_long_as_it_is_good(present: Assert, own_databas
     present(machine.sign(exp=int(time.time()) + 3_000))
     for minutes, left in ((30, 2), (70, 1), (120, 0)):
         with clock.ahead(timedelta(minutes=minutes)):
-            forget_spent_assertions()
+            forget_spent()
         with transaction() as db:
             assert db.scalar(select(func.count()).select_from(SpentAssertion)) == left
 
