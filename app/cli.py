@@ -199,6 +199,8 @@ def client() -> None:
 @click.option("--mode", type=MODE, required=True)
 @click.option("--scope", "scopes", multiple=True, help="Again for each scope; all of its party's without any.")
 @click.option("--jwks", type=click.File(), help="A JWK Set of its public keys: it signs who it is, and has no secret.")
+@click.option("--tls-subject", help="How its certificates name it, such as san_dns=pay.shop.example: it has no secret.")
+@click.option("--tier", type=click.Choice(["basic", "fapi"]), help="basic: a secret, though it may issue cards.")
 @wired
 def add_client(
     name: str,
@@ -207,15 +209,29 @@ def add_client(
     mode: str,
     scopes: tuple[str, ...],
     jwks: TextIO | None,
+    tls_subject: str | None,
+    tier: str | None,
 ) -> None:
-    """Add a client; prints its ID and its secret, this once."""
-    from app.oauth.clients import add_client, add_keyed_client
-    from app.oauth.scopes import PARTY_SCOPES
+    """Add a client; prints its ID, and its secret, if it has one, this once."""
+    from app.oauth.clients import add_certified_client, add_client, add_keyed_client
+    from app.oauth.scopes import KEYED_SCOPES, PARTY_SCOPES
 
     chosen = scopes or PARTY_SCOPES["issuer" if issuer_id else "store"]
+    if jwks is not None and tls_subject is not None:
+        raise click.UsageError("A client is known by keys or by certificates, not by both.")
+    has_secret = jwks is None and tls_subject is None
+    if has_secret and (tier == "fapi" or (tier is None and KEYED_SCOPES.intersection(chosen))):
+        raise click.UsageError(
+            "Such a client should hold a key: name its --jwks or --tls-subject, or insist on a secret by --tier basic."
+        )
+    if tier == "basic" and not has_secret:
+        raise click.UsageError("A client of tier basic has a secret.")
     asked: dict[str, Any] = {"name": name, "mode": mode, "issuer_id": issuer_id, "store_id": store_id, "scopes": chosen}
     if jwks is not None:
         click.echo(f"client_id      {add_keyed_client(**asked, jwks=_json_of(jwks))}")
+    elif tls_subject is not None:
+        kind, _, value = tls_subject.partition("=")
+        click.echo(f"client_id      {add_certified_client(**asked, tls_subject=(kind, value))}")
     else:
         made = add_client(**asked)
         click.echo(f"client_id      {made.client_id}\nclient_secret  {made.client_secret}")
@@ -230,7 +246,9 @@ def list_clients() -> None:
     for found in list_clients():
         state = "disabled" if found.disabled_at else "enabled"
         scopes = " ".join(sorted(found.scopes))
-        click.echo(f"{found.client_id}  {found.party_id}  {state}  {found.auth_method}  {scopes}  {found.name}")
+        click.echo(
+            f"{found.client_id}  {found.party_id}  {state}  {found.tier}  {found.auth_method}  {scopes}  {found.name}"
+        )
 
 
 @client.command("rotate")
@@ -241,7 +259,8 @@ def list_clients() -> None:
 @wired
 def rotate_client(client_id: str, jwks: TextIO | None) -> None:
     """Give a client another secret, or other keys; the secret before lives on until the next rotation."""
-    from app.oauth.clients import replace_keys, rotate_secret
+    from app.oauth.client_secrets import rotate_secret
+    from app.oauth.clients import replace_keys
 
     if jwks is None:
         click.echo(f"client_secret  {rotate_secret(client_id).client_secret}")

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parseaddr
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -77,6 +77,9 @@ class Settings:
     link_valid_days: int = 90
     log_level: str = "INFO"
     database_pool_size: int = 10
+    fapi_only: bool = False
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    client_certificate_header: str | None = None
 
     @property
     def loopback(self) -> bool:
@@ -99,6 +102,9 @@ class Settings:
             link_valid_days=_whole(environ, "LINK_VALID_DAYS", 90, least=1),
             log_level=_one_of(environ, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
             database_pool_size=_whole(environ, "DATABASE_POOL_SIZE", 10, least=2),
+            fapi_only=_one_of(environ, "OAUTH_FAPI_ONLY", ("no", "yes")) == "yes",
+            trusted_proxies=_networks(environ, "TRUSTED_PROXIES"),
+            client_certificate_header=_certificate_header(environ),
         )
 
 
@@ -188,6 +194,21 @@ def _database_url(url: str) -> str:
     if not url.startswith("postgresql+psycopg://") or urlsplit(url).username != SERVICE_ROLE:
         raise UnsafeSettings(f"DATABASE_URL must be postgresql+psycopg://{SERVICE_ROLE}:…@host/database")
     return url
+
+
+def _networks(environ: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(network.strip()) for network in environ.get(name, "").split(",") if network.strip())
+    except ValueError as error:
+        raise UnsafeSettings(f"{name} must be networks such as 10.0.0.0/24, with commas: {error}") from None
+
+
+def _certificate_header(environ: Mapping[str, str]) -> str | None:
+    """Anybody can send a header: one that is believed needs a proxy that is."""
+    header = environ.get("CLIENT_CERTIFICATE_HEADER", "").strip() or None
+    if header and not _networks(environ, "TRUSTED_PROXIES"):
+        raise UnsafeSettings("CLIENT_CERTIFICATE_HEADER needs TRUSTED_PROXIES: the addresses that may send it")
+    return header
 
 
 def _sender(address: str) -> str:

@@ -32,10 +32,34 @@ class InvalidAccessToken(Refusal):
     slug = "invalid-access-token"
 
 
+class InvalidDpopProof(InvalidAccessToken):
+    """The DPoP proof is missing, or not one for this request."""
+
+    slug = "invalid-dpop-proof"
+
+
+class UseDpopNonce(InvalidAccessToken):
+    """The DPoP proof needs a nonce of ours: make it again with the one in the header DPoP-Nonce."""
+
+    slug = "use-dpop-nonce"
+
+
 class InsufficientScope(Refusal):
     """The access token lacks the scope that this call needs."""
 
     slug = "insufficient-scope"
+
+
+class TwoSecretsLive(Refusal):
+    """The client has two secrets that work: retire the one that is not in use before you ask for another."""
+
+    slug = "two-secrets-live"
+
+
+class LastSecret(Refusal):
+    """This is the only secret that works: ask for another before you retire it."""
+
+    slug = "last-secret"
 
 
 # ── the shape of a request ──────────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ LinkId = NewType("LinkId", str)
 CodeId = NewType("CodeId", str)
 StoreId = NewType("StoreId", str)
 PaymentId = NewType("PaymentId", str)
+SecretId = NewType("SecretId", str)
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 PATTERN = re.compile(r"[a-z]+_[0-7][0-9a-z]{25}")

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from app.db.transaction import transaction
-from app.oauth.access_token import make_access_token
+from app.oauth.access_token import Caller, admit, make_access_token, read_claims
 from app.oauth.clients import Client, add_client, authenticate_client
 from app.oauth.scopes import PARTY_SCOPES
 from app.secrecy import random_secret
@@ -94,6 +94,11 @@ def _machine(client: FlaskClient, **more: Any) -> Machine:
     known = authenticate_client(made.client_id, made.client_secret)
     assert known is not None
     return Machine(client, known)
+
+
+def read_access_token(text: str) -> Caller:
+    """The caller that a bearer token vouches for."""
+    return admit(read_claims(text), scheme="Bearer", text=text)
 
 
 # ── what a refusal looks like ───────────────────────────────────────────────────────────────────────────────────────

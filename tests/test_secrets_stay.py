@@ -21,7 +21,8 @@ from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
 from app import config
 from app.issuance.code import draw_code, show_code
-from app.oauth.clients import NewClient, add_client, rotate_secret
+from app.oauth.client_secrets import rotate_secret
+from app.oauth.clients import NewClient, add_client
 from app.oauth.scopes import PARTY_SCOPES
 from app.secrecy import random_secret
 from tests.api import money

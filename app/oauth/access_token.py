@@ -17,6 +17,7 @@ from app.oauth.clients import Client
 from app.oauth.key_ring import ALGORITHM
 from app.oauth.refused import is_refused
 from app.oauth.scopes import ACCESS_TOKEN_TTL_S
+from app.oauth.sender import Confirmation, check_sender, is_confirmation
 
 TYP = "at+jwt"
 #: RFC 9068, section 4, lets a sender write the media type in full.
@@ -57,9 +58,16 @@ class Caller:
         return StoreId(self.party_id)
 
 
-def make_access_token(client: Client, scopes: Collection[str], *, lifetime_s: int = ACCESS_TOKEN_TTL_S) -> str:
+def make_access_token(
+    client: Client,
+    scopes: Collection[str],
+    *,
+    lifetime_s: int = ACCESS_TOKEN_TTL_S,
+    confirmation: Confirmation | None = None,
+) -> str:
     """An access token with these scopes, for `lifetime_s` seconds. It says all that a call needs to know.
 
+    With `confirmation` it is bound to that key, without one it is good for whoever has it.
     `aud` is the service itself, so that one which leaked from another service of the same issuer is worth nothing here.
     Raises Busy.
     """
@@ -76,23 +84,19 @@ def make_access_token(client: Client, scopes: Collection[str], *, lifetime_s: in
         "party": client.party_id,
         "party_kind": client.party_kind,
         "mode": client.mode,
-    }
+    } | ({"cnf": dict(confirmation)} if confirmation else {})
     return keys.sign("access", claims, typ=TYP)
 
 
-def read_access_token(text: str) -> Caller:
-    """The caller that an access token vouches for, hardly ever with a look at the database.
+def admit(claims: Mapping[str, Any], *, scheme: str, text: str) -> Caller:
+    """The caller that a good access token vouches for, which the request at hand sent by this scheme.
 
-    Raises InvalidAccessToken, which does not say what is wrong with it, expiry apart: an honest client asks for another
-    in any case. Raises Busy.
+    Raises InvalidAccessToken when it was revoked or is bound to a key that the request does not prove to hold;
+    InvalidDpopProof, UseDpopNonce, Busy.
     """
-    return admit(read_claims(text))
-
-
-def admit(claims: Mapping[str, Any]) -> Caller:
-    """The caller that these claims of a good access token vouch for. Raises InvalidAccessToken when revoked, Busy."""
     if is_refused(client_id=claims["client_id"], jti=claims["jti"]):
         raise InvalidAccessToken()
+    check_sender(claims, scheme=scheme, access_token=text)
     return Caller(
         client_id=claims["client_id"],
         party_id=claims["party"],
@@ -105,10 +109,10 @@ def admit(claims: Mapping[str, Any]) -> Caller:
 def read_claims(text: str) -> Mapping[str, Any]:
     """All that an access token says, when it is one of ours and in its time, whether or not it was revoked.
 
-    Raises InvalidAccessToken, Busy.
+    Hardly ever with a look at the database. Raises InvalidAccessToken, which does not say what is wrong with it, expiry
+    apart: an honest client asks for another in any case. Raises Busy.
     """
     claims = _verified_claims(text)
-    _check_sender(claims)
     _check_origin(claims)
     _check_times(claims, now_s=int(current_time().timestamp()))
     _check_caller(claims)
@@ -160,12 +164,6 @@ def _checked_kid(header: object) -> str:
     return kid
 
 
-def _check_sender(claims: Mapping[str, Any]) -> None:
-    """A token bound to its sender's key (RFC 7800) is worse than none when nobody checks the binding."""
-    if "cnf" in claims:
-        raise InvalidAccessToken("This access token is bound to a key, which is not supported here.")
-
-
 def _check_origin(claims: Mapping[str, Any]) -> None:
     ours = settings().public_url
     if claims.get("iss") != ours or claims.get("aud") not in (ours, [ours]):
@@ -194,7 +192,7 @@ def _check_caller(claims: Mapping[str, Any]) -> None:
     names = ("sub", "client_id", "scope", "jti", "party", "party_kind", "mode")
     if not all(isinstance(claims.get(name), str) and claims[name] for name in names):
         raise InvalidAccessToken()
-    if claims["sub"] != claims["client_id"]:
+    if claims["sub"] != claims["client_id"] or ("cnf" in claims and not is_confirmation(claims["cnf"])):
         raise InvalidAccessToken()
     if claims["party_kind"] not in ("issuer", "store") or claims["mode"] not in ("live", "test"):
         raise InvalidAccessToken()

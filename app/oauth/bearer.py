@@ -1,4 +1,4 @@
-"""Access tokens at our own API (RFC 6750): who is calling, and may they."""
+"""Access tokens at our own API (RFC 6750, RFC 9449): who is calling, and may they."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -20,8 +20,9 @@ T = TypeVar("T")
 def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Lets a view be called with an access token that has any one of these scopes; `caller` then says whose it is.
 
-    From here on the client acts, for the events and the logs. The view raises InvalidAccessToken, InsufficientScope
-    (its fact `scope` names what would do), Busy. The decorated view carries `required_scopes`.
+    From here on the client acts, for the events and the logs. The view raises InvalidAccessToken, InvalidDpopProof,
+    UseDpopNonce, InsufficientScope (its fact `scope` names what would do), Busy.
+    The decorated view carries `required_scopes`.
     """
     if not scopes or not set(scopes) <= set(ALL_SCOPES):
         raise ValueError(f"unknown scopes: {scopes}")
@@ -48,9 +49,10 @@ def caller() -> Caller:
 
 
 def _authorise(scopes: tuple[str, ...]) -> Caller:
-    claims = read_claims(_presented())
+    scheme, text = _presented()
+    claims = read_claims(text)
     try:
-        found = admit(claims)
+        found = admit(claims, scheme=scheme, text=text)
     except Busy:  # the log says whom it kept waiting
         _act(claims["client_id"])
         raise
@@ -63,11 +65,11 @@ def _act(client_id: str) -> None:
     acting.set(Acting(actor=client_id, request_id=acting.get().request_id))
 
 
-def _presented() -> str:
-    """The access token in the Authorization header: RFC 6750's other two places end up in logs and histories."""
+def _presented() -> tuple[str, str]:
+    """Scheme and access token of the Authorization header: RFC 6750's other places end up in logs and histories."""
     if "access_token" in request.args:
         raise InvalidAccessToken("An access token belongs into the Authorization header, never into a URL.")
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not text:
-        raise InvalidAccessToken("The access token is missing: send Authorization: Bearer and the token.")
-    return text.strip(" ")
+    if scheme.lower() not in ("bearer", "dpop") or not text:
+        raise InvalidAccessToken("The access token is missing: send Authorization: Bearer (or DPoP) and the token.")
+    return scheme, text.strip(" ")

@@ -7,11 +7,18 @@ from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
 
-from app.oauth import client_assertion
-from app.oauth.clients import KEY_METHOD, SECRET_METHOD, Client, authenticate_client
+from app.config import settings
+from app.oauth import client_assertion, mutual_tls
+from app.oauth.clients import (
+    CERTIFICATE_METHOD,
+    KEY_METHOD,
+    SECRET_METHOD,
+    Client,
+    authenticate_client,
+    client_of_certificate,
+)
 from app.web.context import Acting, acting
 
-METHODS = (SECRET_METHOD, KEY_METHOD)
 #: Parameters of other methods. One of them beside a header means two methods at once, which is refused.
 OTHER_METHODS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
 CHALLENGE = 'Basic realm="scrip", charset="UTF-8"'
@@ -21,15 +28,24 @@ class ClientRefused(InvalidClientError):  # type: ignore[misc]
     """Whatever was wrong about the credentials, this is the answer."""
 
     status_code = 401
-    description = f"Client authentication failed. This endpoint takes {' and '.join(METHODS)}."
+
+    def __init__(self) -> None:
+        super().__init__(description=f"Client authentication failed. This endpoint takes {', '.join(methods())}.")
 
     def get_headers(self) -> list[tuple[str, str]]:
-        """RFC 7617: a challenge to Basic has a realm, which Authlib's own lacks."""
+        """A 401 has a challenge, and no other method has one. RFC 7617: it has a realm, which Authlib's own lacks."""
         return [*super(InvalidClientError, self).get_headers(), ("WWW-Authenticate", CHALLENGE)]
 
 
+def methods() -> list[str]:
+    """The methods that clients may be registered with here, by the settings."""
+    secret = () if settings().fapi_only else (SECRET_METHOD,)
+    certificate = (CERTIFICATE_METHOD,) if settings().client_certificate_header else ()
+    return [*secret, KEY_METHOD, *certificate]
+
+
 def identify_client(authorization: str | None, parameters: Mapping[str, str]) -> Client:
-    """The client behind an Authorization header, or behind an assertion among the body's parameters.
+    """The client behind an Authorization header, an assertion among the body's parameters, or else a certificate.
 
     From here on it acts, for the events and the logs. Raises InvalidRequestError for two methods at once, ClientRefused
     for everything else that is not acceptable, Busy.
@@ -38,7 +54,12 @@ def identify_client(authorization: str | None, parameters: Mapping[str, str]) ->
         raise InvalidRequestError("Use one method of client authentication, not two.")
     if "client_assertion" in parameters and "client_secret" in parameters:
         raise InvalidRequestError("Use one method of client authentication, not two.")
-    client = _signed(parameters) if "client_assertion" in parameters else _with_secret(authorization or "")
+    if "client_assertion" in parameters:
+        client = _signed(parameters)
+    elif authorization is None and "client_id" in parameters:
+        client = _certified(parameters["client_id"])
+    else:
+        client = _with_secret(authorization or "")
     if client is None or parameters.get("client_id", client.client_id) != client.client_id:
         raise ClientRefused()
     acting.set(Acting(actor=client.client_id, request_id=acting.get().request_id))
@@ -51,8 +72,14 @@ def _signed(parameters: Mapping[str, str]) -> Client | None:
     return client_assertion.client_of_assertion(parameters["client_assertion"], named=parameters.get("client_id"))
 
 
+def _certified(client_id: str) -> Client | None:
+    certificate = mutual_tls.presented_certificate()
+    return None if certificate is None else client_of_certificate(client_id, certificate)
+
+
 def _with_secret(authorization: str) -> Client | None:
-    return authenticate_client(*_basic_credentials(authorization))
+    credentials = _basic_credentials(authorization)
+    return None if settings().fapi_only else authenticate_client(*credentials)
 
 
 def _basic_credentials(authorization: str) -> tuple[str, str]:

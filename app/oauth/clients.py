@@ -16,18 +16,18 @@ from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
 from app.events.event import event_of
-from app.ids import is_id, new_id
+from app.ids import SecretId, is_id, new_id
 from app.oauth.client_keys import names_of, read_jwks
 from app.oauth.models import Client as ClientRow
 from app.oauth.models import ClientSecret
+from app.oauth.mutual_tls import Certificate, is_named, read_subject
 from app.oauth.scopes import foreign_scopes, in_order
 from app.secrecy import random_secret
 
 #: A secret's last use is written down at most so often: it is there to find secrets that nobody uses any more.
 USE_NOTED_EVERY = timedelta(minutes=1)
-SECRETS_AT_ONCE = 2
 #: How a client says who it is (RFC 7591, section 2): a client has one of these for all its life.
-SECRET_METHOD, KEY_METHOD = "client_secret_basic", "private_key_jwt"
+SECRET_METHOD, KEY_METHOD, CERTIFICATE_METHOD = "client_secret_basic", "private_key_jwt", "tls_client_auth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,14 @@ class NewClient:
 
     client_id: str
     client_secret: str = field(repr=False)
+    secret_id: SecretId
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """A client as an operator sees it. `party_kind` is `issuer` or `store`, `mode` its party's.
 
-    `auth_method` is the one way in which it says who it is, SECRET_METHOD or KEY_METHOD.
+    `auth_method` is the one way in which it says who it is: SECRET_METHOD, KEY_METHOD or CERTIFICATE_METHOD.
     """
 
     client_id: str
@@ -54,7 +55,14 @@ class Client:
     disabled_at: datetime | None
     created_at: datetime
     auth_method: str
+    kids: tuple[str, ...] = ()
     last_used_at: datetime | None = None
+
+    @property
+    def tier(self) -> str:
+        """`basic`: a secret and bearer tokens. `fapi`: it proves possession of a key, when it says who it is and later
+        whenever it uses an access token."""
+        return "basic" if self.auth_method == SECRET_METHOD else "fapi"
 
 
 def add_client(
@@ -73,7 +81,7 @@ def add_client(
     wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes))
     with _adding(wanted, scopes) as db:
         client_id, now = _insert_client(db, wanted)
-        return NewClient(client_id, _draw_secret(db, client_id, mode=mode, slot=1, now=now))
+        return draw_secret(db, client_id, mode=mode, slot=1, now=now)
 
 
 def add_keyed_client(
@@ -89,32 +97,29 @@ def add_keyed_client(
 
     Raises what `add_client` does, and InvalidRequest for keys that `read_jwks` refuses.
     """
-    wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes), read_jwks(jwks))
+    wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes), jwks=read_jwks(jwks))
     with _adding(wanted, scopes) as db:
         client_id, _ = _insert_client(db, wanted)
         return client_id
 
 
-def rotate_secret(client_id: str) -> NewClient:
-    """Gives a client another secret. The one it had works on, so that its machines change over one by one.
+def add_certified_client(
+    *,
+    name: str,
+    mode: str,
+    issuer_id: str | None = None,
+    store_id: str | None = None,
+    scopes: Collection[str],
+    tls_subject: tuple[str, str],
+) -> str:
+    """The same for a client that is known by certificates with this subject, such as `("san_dns", "pay.shop.example")`.
 
-    Two are live at a time: of two, the older is retired. Raises NotFound for an unknown or disabled client,
-    InvalidRequest for one that has no secret but keys, Busy.
+    Raises what `add_client` does, and InvalidRequest for what `read_subject` refuses.
     """
-    with transaction() as db:
-        mode = _lock_client(db, client_id, auth_method=SECRET_METHOD)
-        now = clock.now(db)
-        live = db.execute(
-            select(ClientSecret.id, ClientSecret.slot)
-            .where(ClientSecret.client_id == client_id, ClientSecret.retired_at.is_(None))
-            .order_by(ClientSecret.created_at.desc(), ClientSecret.id.desc())
-        ).all()
-        retired = [row.id for row in live[SECRETS_AT_ONCE - 1 :]]
-        db.execute(update(ClientSecret).where(ClientSecret.id.in_(retired)).values(retired_at=now))
-        taken = {row.slot for row in live[: SECRETS_AT_ONCE - 1]}
-        free = next(slot for slot in range(1, SECRETS_AT_ONCE + 1) if slot not in taken)
-        together(db, event_of("client_rotated", at=now, facts={"client_id": client_id}))
-        return NewClient(client_id, _draw_secret(db, client_id, mode=mode, slot=free, now=now))
+    wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes), tls_subject=read_subject(*tls_subject))
+    with _adding(wanted, scopes) as db:
+        client_id, _ = _insert_client(db, wanted)
+        return client_id
 
 
 def replace_keys(client_id: str, jwks: object) -> Collection[str]:
@@ -125,7 +130,7 @@ def replace_keys(client_id: str, jwks: object) -> Collection[str]:
     """
     keys = read_jwks(jwks)
     with transaction() as db:
-        _lock_client(db, client_id, auth_method=KEY_METHOD)
+        lock_client(db, client_id, auth_method=KEY_METHOD)
         now = clock.now(db)
         db.execute(update(ClientRow).where(ClientRow.id == client_id).values(jwks=keys))
         facts = {"client_id": client_id, "kids": list(names_of(keys))}
@@ -139,7 +144,7 @@ def disable_client(client_id: str) -> None:
     Disabling it again changes nothing. Raises NotFound, Busy.
     """
     with transaction() as db:
-        _lock_client(db, client_id, also_disabled=True)
+        lock_client(db, client_id, also_disabled=True)
         now = clock.now(db)
         enabled = (ClientRow.id == client_id, ClientRow.disabled_at.is_(None))
         if db.execute(update(ClientRow).where(*enabled).values(disabled_at=now)).rowcount:
@@ -154,6 +159,15 @@ def list_clients() -> list[Client]:
     with transaction() as db:
         rows = db.execute(select(*COLUMNS, last_used_at.label("last_used_at")).order_by(ClientRow.id)).all()
     return [_client(row, last_used_at=row.last_used_at) for row in rows]
+
+
+def read_client(client_id: str) -> Client:
+    """One client. Raises NotFound, Busy."""
+    with transaction() as db:
+        row = db.execute(select(*COLUMNS).where(ClientRow.id == client_id)).first()
+    if row is None:
+        raise NotFound("There is no such client.")
+    return _client(row, last_used_at=None)
 
 
 def authenticate_client(client_id: str, client_secret: str) -> Client | None:
@@ -185,12 +199,28 @@ def authenticate_client(client_id: str, client_secret: str) -> Client | None:
 
 def find_keyed_client(db: Connection, client_id: str) -> tuple[Client, Mapping[str, Any], datetime] | None:
     """The client of this ID that has keys and is not disabled, its JWK Set, and the time; or None."""
-    keyed = (ClientRow.id == client_id, ClientRow.jwks.is_not(None), ClientRow.disabled_at.is_(None))
-    row = db.execute(select(*COLUMNS, ClientRow.jwks, NOW).where(*keyed)).first()
+    keyed = (ClientRow.id == client_id, ClientRow.auth_method == KEY_METHOD, ClientRow.disabled_at.is_(None))
+    row = db.execute(select(*COLUMNS, NOW).where(*keyed)).first()
     if row is None or row.jwks is None:
         return None
     now = clock.read(row.now)
     return _client(row, last_used_at=now), row.jwks, now
+
+
+def client_of_certificate(client_id: str, certificate: Certificate) -> Client | None:
+    """The client of this ID, where the certificate is one of its own (RFC 8705, section 2.1); or None. Raises Busy."""
+    if not is_id(client_id, "cli"):
+        return None
+    certified = (
+        ClientRow.id == client_id,
+        ClientRow.auth_method == CERTIFICATE_METHOD,
+        ClientRow.disabled_at.is_(None),
+    )
+    with transaction() as db:
+        row = db.execute(select(*COLUMNS, ClientRow.tls_subject, NOW).where(*certified)).first()
+    if row is None or row.tls_subject is None or not is_named(certificate, row.tls_subject):
+        return None
+    return _client(row, last_used_at=clock.read(row.now))
 
 
 COLUMNS = (
@@ -203,6 +233,7 @@ COLUMNS = (
     ClientRow.disabled_at,
     ClientRow.created_at,
     ClientRow.auth_method,
+    ClientRow.jwks,
 )
 NOW: ColumnElement[datetime] = func.clock_timestamp().label("now")
 
@@ -218,6 +249,7 @@ def _client(row: Row[*tuple[Any, ...]], *, last_used_at: datetime | None) -> Cli
         disabled_at=row.disabled_at,
         created_at=row.created_at,
         auth_method=row.auth_method,
+        kids=tuple(names_of(row.jwks)) if row.jwks else (),
         last_used_at=last_used_at,
     )
 
@@ -234,7 +266,7 @@ def _note_use(db: Connection, secret_id: str, now: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A client to be added. With `jwks` it signs who it is, without it has a secret."""
+    """A client to be added: with `jwks` it signs who it is, with `tls_subject` it has certificates, else a secret."""
 
     name: str
     mode: str
@@ -242,6 +274,13 @@ class _Wanted:
     store_id: str | None
     scopes: tuple[str, ...]
     jwks: Mapping[str, Any] | None = None
+    tls_subject: Mapping[str, str] | None = None
+
+    @property
+    def auth_method(self) -> str:
+        if self.jwks is not None:
+            return KEY_METHOD
+        return SECRET_METHOD if self.tls_subject is None else CERTIFICATE_METHOD
 
     @property
     def party_id(self) -> str | None:
@@ -278,7 +317,7 @@ def _check_client(wanted: _Wanted, scopes: Collection[str]) -> None:
 def _insert_client(db: Connection, wanted: _Wanted) -> tuple[str, datetime]:
     """Inserts a client; returns its ID, and when that was."""
     client_id, now = new_id("cli"), clock.now(db)
-    method = SECRET_METHOD if wanted.jwks is None else KEY_METHOD
+    method = wanted.auth_method
     columns = {**asdict(wanted), "scopes": list(wanted.scopes)}
     db.execute(insert(ClientRow).values(id=client_id, auth_method=method, created_at=now, **columns))
     facts = {"client_id": client_id, "party_id": wanted.party_id, "scopes": columns["scopes"], "auth_method": method}
@@ -286,15 +325,15 @@ def _insert_client(db: Connection, wanted: _Wanted) -> tuple[str, datetime]:
     return client_id, now
 
 
-def _draw_secret(db: Connection, client_id: str, *, mode: str, slot: int, now: datetime) -> str:
+def draw_secret(db: Connection, client_id: str, *, mode: str, slot: int, now: datetime) -> NewClient:
     """32 random bytes behind a prefix by which scanners of source code find a secret that leaked."""
-    secret = f"scrip_{mode}_{random_secret()}"
+    secret, secret_id = f"scrip_{mode}_{random_secret()}", SecretId(new_id("sec"))
     db.execute(
         insert(ClientSecret).values(
-            id=new_id("sec"), client_id=client_id, slot=slot, secret_hash=_sha256(secret), created_at=now
+            id=secret_id, client_id=client_id, slot=slot, secret_hash=_sha256(secret), created_at=now
         )
     )
-    return secret
+    return NewClient(client_id, secret, secret_id)
 
 
 def _sha256(secret: str) -> bytes:
@@ -302,7 +341,7 @@ def _sha256(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _lock_client(db: Connection, client_id: str, *, also_disabled: bool = False, auth_method: str | None = None) -> str:
+def lock_client(db: Connection, client_id: str, *, also_disabled: bool = False, auth_method: str | None = None) -> str:
     """Locks a client, so that of two changes at once one waits for the other. Returns its mode.
 
     Raises NotFound; InvalidRequest when it has another method of authentication.

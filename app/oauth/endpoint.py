@@ -8,7 +8,7 @@ from authlib.oauth2.rfc6749 import InvalidRequestError
 from flask import Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from app.errors import Busy
+from app.errors import Busy, InvalidDpopProof, UseDpopNonce
 
 FORM = "application/x-www-form-urlencoded"
 MAX_BODY_BYTES = 8192
@@ -25,6 +25,10 @@ def answered(make: Callable[[], Response]) -> Response:
         answer = jsonify(dict(body))
         answer.status_code = status
         answer.headers.update(headers)
+    except (InvalidDpopProof, UseDpopNonce) as error:  # RFC 9449, sections 5 and 8
+        answer = jsonify(error=error.slug.replace("-", "_"), error_description=error.detail)
+        answer.status_code = 400
+        answer.headers.update(NO_STORE)
     except Busy as error:
         answer = jsonify(error="temporarily_unavailable", error_description=error.detail)
         answer.status_code = 503

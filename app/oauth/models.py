@@ -18,12 +18,18 @@ class Client(Base):
         CheckConstraint("mode IN ('live', 'test')", name="client_mode_known"),
         CheckConstraint("num_nonnulls(issuer_id, store_id) = 1", name="client_of_one_party"),
         CheckConstraint(
-            "cardinality(scopes) > 0 AND scopes <@ CASE WHEN issuer_id IS NULL "
-            "THEN ARRAY['exchange', 'settle', 'refund', 'bill'] ELSE ARRAY['issue'] END",
+            "cardinality(scopes) > 0 AND scopes <@ (ARRAY['introspect', 'client.manage'] || "
+            "CASE WHEN issuer_id IS NULL THEN ARRAY['exchange', 'settle', 'refund', 'bill'] ELSE ARRAY['issue'] END)",
             name="client_scopes_of_party",
         ),
         CheckConstraint("(auth_method = 'private_key_jwt') = (jwks IS NOT NULL)", name="client_keys_of_method"),
-        CheckConstraint("auth_method IN ('client_secret_basic', 'private_key_jwt')", name="client_auth_method_known"),
+        CheckConstraint(
+            "(auth_method = 'tls_client_auth') = (tls_subject IS NOT NULL)", name="client_subject_of_method"
+        ),
+        CheckConstraint(
+            "auth_method IN ('client_secret_basic', 'private_key_jwt', 'tls_client_auth')",
+            name="client_auth_method_known",
+        ),
         ForeignKeyConstraint(["issuer_id", "mode"], ["issuer.id", "issuer.mode"]),
         ForeignKeyConstraint(["store_id", "mode"], ["store.id", "store.mode"]),
         Index("client_by_issuer", "issuer_id", "id", postgresql_where=text("issuer_id IS NOT NULL")),
@@ -40,6 +46,7 @@ class Client(Base):
     created_at: Mapped[At]
     auth_method: Mapped[Words] = mapped_column(server_default="client_secret_basic")
     jwks: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    tls_subject: Mapped[dict[str, str] | None] = mapped_column(JSONB(none_as_null=True))
 
 
 class ClientSecret(Base):
@@ -64,7 +71,7 @@ class ClientSecret(Base):
 
 
 class SpentAssertion(Base):
-    """A client assertion that was used, by the SHA-256 of its client and its `jti`: nobody uses it again."""
+    """A client assertion or DPoP proof that was used, by the SHA-256 of its signer and `jti`: nobody uses it again."""
 
     __tablename__ = "spent_assertion"
     __table_args__ = (

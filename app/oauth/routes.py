@@ -1,11 +1,20 @@
-"""OAuth over HTTP: where tokens are made and given up, and the two public documents."""
+"""OAuth over HTTP: where tokens are made, judged and given up, a client's own affairs, and the two public documents."""
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import UnsupportedMediaType
 
-from app.oauth import keys, metadata, revocation, token_endpoint
+from app.ids import SecretId
+from app.oauth import client_secrets, dpop, introspection, keys, metadata, revocation, schemas, token_endpoint
+from app.oauth.bearer import caller, requires
+from app.oauth.clients import read_client, replace_keys
 from app.oauth.key_ring import JWKS_MAX_AGE_S
+from app.web.arguments import body_json
 
 blueprint = Blueprint("oauth", __name__)
+blueprint.after_app_request(dpop.hand_out_nonce)
+
+OWN = "/oauth/clients/me"
+JWK_SET = "application/jwk-set+json"
 
 #: A store's page may verify a balance token in the browser, so anyone's script may read these.
 PUBLIC = {"Cache-Control": f"public, max-age={JWKS_MAX_AGE_S}", "Access-Control-Allow-Origin": "*"}
@@ -21,6 +30,46 @@ def issue_access_token() -> Response:
 def revoke_access_token() -> Response:
     """The end of an access token before its time."""
     return revocation.answer_revocation_request()
+
+
+@blueprint.post(introspection.PATH)
+def introspect_access_token() -> Response:
+    """Whether an access token of one's own party is good."""
+    return introspection.answer_introspection_request()
+
+
+@blueprint.get(OWN)
+@requires("client.manage")
+def show_own_client() -> Response:
+    """The client that asks: what it is registered as, and what of its credentials is in use."""
+    client_id = caller().client_id
+    return jsonify(schemas.dump_client(read_client(client_id), client_secrets.list_secrets(client_id)))
+
+
+@blueprint.post(f"{OWN}/secrets")
+@requires("client.manage")
+def add_own_secret() -> Response:
+    """Another secret, shown this once."""
+    answer = jsonify(schemas.dump_new_secret(client_secrets.add_secret(caller().client_id)))
+    answer.status_code = 201
+    return answer
+
+
+@blueprint.delete(f"{OWN}/secrets/<id(sec):secret_id>")
+@requires("client.manage")
+def retire_own_secret(secret_id: SecretId) -> Response:
+    """The end of a secret."""
+    client_secrets.retire_secret(caller().client_id, secret_id)
+    return Response(status=204)
+
+
+@blueprint.put(f"{OWN}/jwks")
+@requires("client.manage")
+def replace_own_keys() -> Response:
+    """Other public keys, in place of all that there were."""
+    if request.mimetype not in ("application/json", JWK_SET):
+        raise UnsupportedMediaType(f"Send application/json or {JWK_SET}.")
+    return jsonify(kids=list(replace_keys(caller().client_id, body_json())))
 
 
 @blueprint.get(metadata.PATH)

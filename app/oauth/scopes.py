@@ -6,9 +6,13 @@ PARTY_SCOPES = {
     "issuer": ("issue",),
     "store": ("exchange", "settle", "refund", "bill"),
 }
-ALL_SCOPES = tuple(scope for scopes in PARTY_SCOPES.values() for scope in scopes)
+#: A client of either kind may hold these besides; it has them only when they are named.
+SELF_SCOPES = ("introspect", "client.manage")
+ALL_SCOPES = (*(scope for scopes in PARTY_SCOPES.values() for scope in scopes), *SELF_SCOPES)
 
 ACCESS_TOKEN_TTL_S = 300
+#: Scopes that a client with a secret is given only when an operator insists: who issues cards should hold a key.
+KEYED_SCOPES = frozenset({"issue"})
 #: Scopes that give money away: who asks for one by name gets an access token that dies sooner.
 SHORT_SCOPES = frozenset({"refund"})
 SHORT_TTL_S = 120
@@ -25,7 +29,7 @@ def ttl_s(scopes: Collection[str], *, named: bool) -> int:
 
 def foreign_scopes(scopes: Collection[str], *, party_kind: str) -> list[str]:
     """Those of `scopes` which a client of this kind of party cannot have."""
-    return sorted(set(scopes) - set(PARTY_SCOPES[party_kind]))
+    return sorted(set(scopes) - set(PARTY_SCOPES[party_kind]) - set(SELF_SCOPES))
 
 
 def in_order(scopes: Collection[str]) -> tuple[str, ...]:

@@ -13,11 +13,12 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Response, request
 
 from app.config import settings
-from app.oauth import endpoint
+from app.oauth import dpop, endpoint
 from app.oauth.access_token import make_access_token
-from app.oauth.client_authentication import METHODS, identify_client
+from app.oauth.client_authentication import identify_client
 from app.oauth.clients import Client
 from app.oauth.scopes import granted_scopes, ttl_s
+from app.oauth.sender import confirmation_for, token_type
 
 PATH = "/oauth/token"
 GRANT_TYPE = "client_credentials"
@@ -43,17 +44,18 @@ class _Request(OAuth2Request):  # type: ignore[misc]
 
 
 class _RequestingClient:
-    """A client as Authlib wants to see it."""
+    """A client as Authlib wants to see it, and the proof that came with its request."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, proof: dpop.Proof | None) -> None:
         self.client = client
+        self.proof = proof
 
     def check_grant_type(self, grant_type: str) -> bool:
         return grant_type == GRANT_TYPE
 
 
 class _Grant(ClientCredentialsGrant):  # type: ignore[misc]
-    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
+    """Authlib's, but that its server judges the client by itself, whatever methods the grant names."""
 
 
 class _Server(AuthorizationServer):  # type: ignore[misc]
@@ -63,7 +65,9 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
         return _Request(endpoint.read_form("grant_type"))
 
     def authenticate_client(self, asked: _Request, methods: object, *_endpoint: str) -> _RequestingClient:
-        return _RequestingClient(identify_client(asked.headers.get("Authorization"), asked.form))
+        """The proof is read first: who must make it again with a nonce of ours has not spent an assertion by then."""
+        proof = dpop.read_proof()
+        return _RequestingClient(identify_client(asked.headers.get("Authorization"), asked.form), proof)
 
     def save_token(self, token: object, asked: object) -> None:
         """Access tokens are stored nowhere."""
@@ -74,10 +78,10 @@ def _generate(*, client: _RequestingClient, scope: str | None, **_unused: object
     scopes = granted_scopes(scope, held=client.client.scopes)
     if scopes is None:
         raise InvalidScopeError("The client does not hold all of the scopes that it asks for.")
-    lifetime_s = ttl_s(scopes, named=scope is not None)
+    lifetime_s, confirmation = ttl_s(scopes, named=scope is not None), confirmation_for(client.client, client.proof)
     return {
-        "access_token": make_access_token(client.client, scopes, lifetime_s=lifetime_s),
-        "token_type": "Bearer",
+        "access_token": make_access_token(client.client, scopes, lifetime_s=lifetime_s, confirmation=confirmation),
+        "token_type": token_type(confirmation),
         "expires_in": lifetime_s,
         "scope": " ".join(scopes),
     }

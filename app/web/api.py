@@ -180,6 +180,8 @@ _SCOPES = {
     "refund": "Refund settled payments",
     "bill": "Read payments for a bill",
     "issue": "Issue cards and run programmes",
+    "introspect": "Ask whether an access token of one's own party is good",
+    "client.manage": "Change one's own client's secrets and keys",
 }
 
 _ABOUT = f"""

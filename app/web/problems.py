@@ -20,9 +20,13 @@ STATUS: Mapping[type[errors.Refusal], int] = {
     errors.IdempotencyKeyMissing: 400,
     errors.IdempotencyKeyInvalid: 400,
     errors.InvalidAccessToken: 401,
+    errors.InvalidDpopProof: 401,
+    errors.UseDpopNonce: 401,
     errors.InsufficientScope: 403,
     errors.NotFound: 404,
     errors.LinkNotAccepted: 404,
+    errors.TwoSecretsLive: 409,
+    errors.LastSecret: 409,
     errors.PaymentClosed: 409,
     errors.PaymentUnconfirmed: 409,
     errors.OrderSuperseded: 409,
@@ -78,10 +82,10 @@ def answer_refusal(refusal: errors.Refusal) -> Response:
     if isinstance(refusal, errors.TryLater | errors.Busy):
         answer.headers["Retry-After"] = str(refusal.retry_after_s)
     if isinstance(refusal, errors.InvalidAccessToken):
-        answer.headers["WWW-Authenticate"] = _challenge()
+        answer.headers["WWW-Authenticate"] = _challenge(refusal)
     if isinstance(refusal, errors.InsufficientScope):
         scope = refusal.facts.get("scope", "")
-        answer.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{scope}"'
+        answer.headers["WWW-Authenticate"] = f'{_scheme()} error="insufficient_scope", scope="{scope}"'
     return answer
 
 
@@ -116,9 +120,18 @@ def problem(status: int, slug: str, title: str, detail: str, facts: Mapping[str,
     return Response(shown, status=status, content_type=MEDIA_TYPE)
 
 
-def _challenge() -> str:
+def _challenge(refusal: errors.InvalidAccessToken) -> str:
     """A caller who sent no credentials is told only what kind is wanted (RFC 6750, section 3.1)."""
-    return 'Bearer error="invalid_token"' if "Authorization" in request.headers else "Bearer"
+    if "Authorization" not in request.headers:
+        return "Bearer"
+    if isinstance(refusal, errors.InvalidDpopProof | errors.UseDpopNonce):
+        return f'DPoP error="{refusal.slug.replace("-", "_")}"'
+    return f'{_scheme()} error="invalid_token"'
+
+
+def _scheme() -> str:
+    """The scheme by which the request sent its access token."""
+    return "DPoP" if request.headers.get("Authorization", "").lower().startswith("dpop ") else "Bearer"
 
 
 def _plain(error: HTTPException) -> str:

@@ -21,11 +21,11 @@ from app.holder import sessions
 from app.ids import IssuerId, LinkId, StoreId
 from app.issuance.card import list_cards
 from app.oauth import keys
-from app.oauth.access_token import make_access_token, read_access_token
+from app.oauth.access_token import make_access_token
 from app.oauth.clients import NewClient, add_client, authenticate_client
 from app.oauth.scopes import PARTY_SCOPES
 from app.secrecy import random_secret
-from tests.api import money
+from tests.api import money, read_access_token
 from tests.faults.asking import Answer, ask
 from tests.faults.clock_wsgi import PUBLIC_URL
 from tests.service import real_keys, served

@@ -17,9 +17,8 @@ from joserfc.jws import JWSRegistry
 from app.config import settings
 from app.errors import InvalidAccessToken
 from app.oauth import access_token, keys
-from app.oauth.access_token import read_access_token
 from app.oauth.key_ring import ALGORITHM, Ring, RingKey
-from tests.api import Api, api_of, assert_problem
+from tests.api import Api, api_of, assert_problem, read_access_token
 from tests.fuzz.forged import Forger, b64
 from tests.world import make_world
 

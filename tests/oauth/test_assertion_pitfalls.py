@@ -14,8 +14,9 @@ from flask.testing import FlaskClient
 from app.config import settings
 from app.oauth.client_keys import AnyKey
 from app.oauth.routes import blueprint
+from app.web.converters import IdConverter
 from tests.oauth.conftest import Party
-from tests.oauth.test_client_assertion import Machine, form_of, machine_of
+from tests.oauth.test_client_assertion import Machine, form_of, machine_of, proven
 
 TEN_YEARS_S = 10 * 365 * 86_400
 
@@ -28,7 +29,7 @@ class Server:
     machine: Callable[[str], Machine]
 
     def takes(self, assertion: str) -> bool:
-        status = self.web.post("/oauth/token", data=form_of(assertion)).status_code
+        status = self.web.post("/oauth/token", data=form_of(assertion), headers=proven()).status_code
         assert status in (200, 401)
         return status == 200
 
@@ -70,6 +71,7 @@ CHECKS = (
 @pytest.mark.parametrize("check", CHECKS)
 def test_our_server_avoids_the_pitfall(check: Callable[[Server], None], bookshop: Party) -> None:
     flask = Flask("ours")
+    flask.url_map.converters["id"] = IdConverter
     flask.register_blueprint(blueprint)
     check(Server(flask.test_client(), lambda algorithm: machine_of(bookshop.id, algorithm)))
 

@@ -22,10 +22,11 @@ from joserfc.jws import JWSRegistry
 from app.config import settings
 from app.errors import InsufficientScope, InvalidAccessToken
 from app.oauth import keys
-from app.oauth.access_token import Caller, read_access_token
+from app.oauth.access_token import Caller
 from app.oauth.bearer import caller, requires
 from app.oauth.key_ring import RingKey
 from app.web.context import Acting, acting
+from tests.api import read_access_token
 
 Claims = dict[str, Any]
 

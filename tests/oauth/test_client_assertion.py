@@ -26,7 +26,7 @@ from app import clock
 from app.config import Settings, settings
 from app.db.transaction import transaction
 from app.ids import new_id
-from app.oauth.client_assertion import TYPE
+from app.oauth.client_assertion import TYPE, client_of_assertion
 from app.oauth.client_jwt import MAX_LENGTH
 from app.oauth.client_keys import AnyKey
 from app.oauth.clients import add_keyed_client, disable_client, replace_keys
@@ -36,6 +36,7 @@ from app.oauth.spent import forget_spent
 from app.redemption.store import add_store
 from app.secrecy import random_secret
 from tests.oauth.conftest import Party, basic, segments
+from tests.oauth.proofs import Prover
 from tests.oauth.test_token_endpoint import check_refused
 from tests.service import served
 
@@ -46,6 +47,7 @@ PAIRS: dict[str, AnyKey] = {
     "EdDSA": OKPKey.generate_key("Ed25519"),
 }
 PAIRS["Ed25519"] = PAIRS["EdDSA"]
+PROVER = Prover()
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,10 @@ Assert = Callable[..., TestResponse]
 
 @pytest.fixture
 def present(client: FlaskClient) -> Assert:
-    """Posts an assertion to the token endpoint; a parameter of None is left out."""
+    """Posts an assertion to the token endpoint, with a good proof; a parameter of None is left out."""
 
     def post(assertion: str | None, headers: dict[str, str] | None = None, **form: str | None) -> TestResponse:
-        return client.post("/oauth/token", data=form_of(assertion, **form), headers=headers)
+        return client.post("/oauth/token", data=form_of(assertion, **form), headers=proven() | (headers or {}))
 
     return post
 
@@ -97,6 +99,12 @@ def present(client: FlaskClient) -> Assert:
 def form_of(assertion: str | None, **form: str | None) -> dict[str, str]:
     good = {"grant_type": "client_credentials", "client_assertion_type": TYPE, "client_assertion": assertion}
     return _without_none(good | form)
+
+
+def proven(origin: str | None = None) -> dict[str, str]:
+    """The header of a good proof: a client with keys gets no other access tokens than bound ones."""
+    more: dict[str, Any] = {"htu": f"{origin}/oauth/token"} if origin else {}
+    return {"DPoP": PROVER.prove("POST", "/oauth/token", **more)}
 
 
 def encoded(segment: object) -> str:
@@ -180,7 +188,7 @@ def test_in_all_processes_at_once_it_is_good_once(own_database: Settings, keys_d
 
         def ask(assertion: str) -> int:
             with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as web:
-                headers = {"Content-Type": "application/x-www-form-urlencoded"}
+                headers = {"Content-Type": "application/x-www-form-urlencoded"} | proven(f"http://127.0.0.1:{port}")
                 web.request("POST", "/oauth/token", urlencode(form_of(assertion)), headers)
                 return web.getresponse().status
 
@@ -190,10 +198,10 @@ def test_in_all_processes_at_once_it_is_good_once(own_database: Settings, keys_d
                 assert sorted(pool.map(ask, [assertion] * 8)) == [200, *[401] * 7]
 
 
-def test_it_is_remembered_for_as_long_as_it_is_good(present: Assert, own_database: Settings, bookshop: Party) -> None:
+def test_it_is_remembered_for_as_long_as_it_is_good(own_database: Settings, bookshop: Party) -> None:
     machine = machine_of(bookshop.id, "ES256")
-    present(machine.sign(exp=int(time.time()) + 60))
-    present(machine.sign(exp=int(time.time()) + 3_000))
+    for life_s in (60, 3_000):
+        assert client_of_assertion(machine.sign(exp=int(time.time()) + life_s)) is not None
     for minutes, left in ((30, 2), (70, 1), (120, 0)):
         with clock.ahead(timedelta(minutes=minutes)):
             forget_spent()

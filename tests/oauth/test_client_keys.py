@@ -8,7 +8,8 @@ from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from app.errors import InvalidRequest
 from app.oauth.client_keys import MOST_KEYS, read_jwks
-from app.oauth.clients import add_keyed_client, replace_keys, rotate_secret
+from app.oauth.client_secrets import rotate_secret
+from app.oauth.clients import add_keyed_client, replace_keys
 from tests.oauth.conftest import Party
 
 EC = ECKey.generate_key("P-256")

@@ -13,6 +13,7 @@ from app import clock
 from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
 from app.ids import new_id
+from app.oauth.client_secrets import rotate_secret
 from app.oauth.clients import (
     Client,
     NewClient,
@@ -20,7 +21,6 @@ from app.oauth.clients import (
     authenticate_client,
     disable_client,
     list_clients,
-    rotate_secret,
 )
 from app.oauth.models import Client as ClientRow
 from app.oauth.models import ClientSecret

@@ -7,6 +7,8 @@ from joserfc.jwk import KeySet
 from app.config import settings
 
 METADATA = "/.well-known/oauth-authorization-server"
+METHODS = ["client_secret_basic", "private_key_jwt"]
+ALGORITHMS = ["ES256", "EdDSA", "Ed25519", "PS256"]
 
 
 def test_the_metadata_names_only_what_is_there(client: FlaskClient) -> None:
@@ -14,14 +16,19 @@ def test_the_metadata_names_only_what_is_there(client: FlaskClient) -> None:
     assert client.get(METADATA).get_json() == {
         "issuer": origin,
         "token_endpoint": f"{origin}/oauth/token",
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
-        "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "Ed25519", "PS256"],
+        "token_endpoint_auth_methods_supported": METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "revocation_endpoint": f"{origin}/oauth/revoke",
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
-        "revocation_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "Ed25519", "PS256"],
+        "revocation_endpoint_auth_methods_supported": METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "introspection_endpoint": f"{origin}/oauth/introspect",
+        "introspection_endpoint_auth_methods_supported": METHODS,
+        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "dpop_signing_alg_values_supported": ALGORITHMS,
+        "tls_client_certificate_bound_access_tokens": False,
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": [],
-        "scopes_supported": ["issue", "exchange", "settle", "refund", "bill"],
+        "scopes_supported": ["issue", "exchange", "settle", "refund", "bill", "introspect", "client.manage"],
         "jwks_uri": f"{origin}/.well-known/jwks.json",
         "service_documentation": f"{origin}/docs",
     }
@@ -37,7 +44,7 @@ def test_the_metadata_is_valid_but_for_a_flow_that_we_do_not_have(client: FlaskC
 def test_every_endpoint_in_the_metadata_answers(client: FlaskClient) -> None:
     found, origin = client.get(METADATA).get_json(), settings().public_url
     assert client.get(found["jwks_uri"].removeprefix(origin)).status_code == 200
-    for endpoint in ("token_endpoint", "revocation_endpoint"):
+    for endpoint in ("token_endpoint", "revocation_endpoint", "introspection_endpoint"):
         assert client.post(found[endpoint].removeprefix(origin)).status_code == 400
 
 

@@ -26,6 +26,7 @@ from app.oauth import keys
 from app.oauth.bearer import requires
 from app.oauth.models import Client as ClientRow
 from app.oauth.routes import blueprint
+from app.web.converters import IdConverter
 from tests.oauth.conftest import Party, basic, segments
 
 Sign = Callable[[dict[str, Any], dict[str, Any]], str]
@@ -218,6 +219,7 @@ def test_access_tokens_are_stored_nowhere(our_server: Server, statements: list[s
 @pytest.fixture
 def our_server(bookshop: Party) -> Server:
     flask = Flask("ours")
+    flask.url_map.converters["id"] = IdConverter
     flask.register_blueprint(blueprint)
     flask.add_url_rule("/probe", view_func=requires("settle")(lambda: "ok"), endpoint="probe")
     flask.register_error_handler(InvalidAccessToken, lambda _error: ("", HTTPStatus.UNAUTHORIZED))

@@ -18,12 +18,13 @@ from app.config import Settings
 from app.db.transaction import transaction
 from app.errors import Busy, InvalidAccessToken
 from app.oauth import keys, refused
-from app.oauth.access_token import make_access_token, read_access_token
+from app.oauth.access_token import make_access_token
 from app.oauth.clients import Client, add_client, authenticate_client, disable_client
 from app.oauth.keys import ensure_keys, forget_keys
 from app.oauth.models import RevokedToken
 from app.oauth.revocation import PATH
 from app.redemption.store import add_store
+from tests.api import read_access_token
 from tests.faults.post import eventually
 from tests.oauth.conftest import STORE_SCOPES, Ask, Party, basic, segments
 from tests.oauth.test_token_endpoint import check_refused

@@ -16,7 +16,8 @@ from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 
 from app.config import settings
 from app.ids import new_id
-from app.oauth.clients import add_client, disable_client, rotate_secret
+from app.oauth.client_secrets import rotate_secret
+from app.oauth.clients import add_client, disable_client
 from app.oauth.endpoint import FORM, MAX_BODY_BYTES
 from tests.oauth.conftest import Ask, Party, basic, segments
 
