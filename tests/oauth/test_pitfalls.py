@@ -4,13 +4,14 @@ import base64
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 from authlib.integrations.flask_oauth2 import AuthorizationServer, ResourceProtector
 from authlib.oauth2.rfc6749 import ClientCredentialsGrant, ClientMixin
-from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator, JWTBearerTokenValidator
+from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator, JWTBearerTokenValidator, JWTRevocationEndpoint
 from flask import Flask
 from flask.testing import FlaskClient
 from joserfc import jwt
@@ -28,6 +29,7 @@ from app.oauth.models import Client as ClientRow
 from app.oauth.routes import blueprint
 from app.web.converters import IdConverter
 from tests.oauth.conftest import Party, basic, segments
+from tests.oauth.proofs import Prover
 
 Sign = Callable[[dict[str, Any], dict[str, Any]], str]
 
@@ -170,6 +172,25 @@ def logs_no_access_token(server: Server) -> None:
     assert not [line for line in lines if access_token in line or server.client_secret in line]
 
 
+def lets_a_client_give_its_access_token_up(server: Server) -> None:
+    """6: revocation of a JWT is always refused."""
+    answer = server.web.post("/oauth/revoke", data={"token": server.access_token()}, headers=server.basic)
+    assert answer.status_code == 200, answer.data
+
+
+def survives_an_unknown_token_at_revocation(server: Server) -> None:
+    """6: an unknown token is a 500."""
+    for token in ("unknown", "a.b.c", "é", server.access_token()[:-8] + "A" * 8):
+        assert server.web.post("/oauth/revoke", data={"token": token}, headers=server.basic).status_code == 200
+
+
+def binds_the_access_token_to_a_proof(server: Server) -> None:
+    """13: there is no DPoP on the server's side, so that a client which proves possession gets a bearer token."""
+    headers = {**server.basic, "DPoP": Prover().prove("POST", "/oauth/token")}
+    answer = server.web.post("/oauth/token", data={"grant_type": "client_credentials"}, headers=headers)
+    assert answer.get_json()["token_type"] == "DPoP"
+
+
 CHECKS: list[Callable[[Server], None]] = [
     lives_for_minutes,
     signs_with_the_one_active_key,
@@ -184,6 +205,9 @@ CHECKS: list[Callable[[Server], None]] = [
     refuses_a_scope_that_is_not_held,
     gives_all_scopes_when_none_is_named,
     logs_no_access_token,
+    lets_a_client_give_its_access_token_up,
+    survives_an_unknown_token_at_revocation,
+    binds_the_access_token_to_a_proof,
 ]
 
 
@@ -239,10 +263,13 @@ def stock_server(bookshop: Party) -> Iterator[Server]:
     server = AuthorizationServer(flask, _query_client(bookshop), lambda _token, _request: None)
     server.register_grant(ClientCredentialsGrant)
     server.register_token_generator("default", _StockGenerator(pairs))
+    server.register_endpoint(_StockRevocation(pairs))
     protector = ResourceProtector()
     protector.register_token_validator(_StockValidator(pairs))
     flask.add_url_rule("/oauth/token", view_func=server.create_token_response, methods=["POST"], endpoint="token")
     flask.add_url_rule("/probe", view_func=protector(["settle"])(lambda: "ok"), endpoint="probe")
+    revoke = partial(server.create_endpoint_response, "revocation")
+    flask.add_url_rule("/oauth/revoke", view_func=revoke, methods=["POST"], endpoint="revoke")
 
     def sign(header: dict[str, Any], claims: dict[str, Any]) -> str:
         pair = pairs.get_by_kid(header["kid"])
@@ -300,6 +327,15 @@ class _StockGenerator(JWTBearerTokenGenerator):  # type: ignore[misc]
 
     def get_audiences(self, *_about: object, **_more: object) -> str:
         return settings().public_url
+
+
+class _StockRevocation(JWTRevocationEndpoint):  # type: ignore[misc]
+    def __init__(self, pairs: KeySet) -> None:
+        super().__init__(issuer=settings().public_url)
+        self.pairs = pairs
+
+    def get_jwks(self) -> KeySet:
+        return self.pairs
 
 
 class _StockValidator(JWTBearerTokenValidator):  # type: ignore[misc]
