@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
-from time import monotonic
 
 from joserfc import jwt
 from joserfc.jwk import ECKey
@@ -16,7 +14,6 @@ from app.config import settings
 from app.db.time import current_time
 from app.db.together import together
 from app.db.transaction import transaction
-from app.errors import Busy
 from app.events.event import event_of
 from app.oauth.key_ring import (
     ALGORITHM,
@@ -30,12 +27,11 @@ from app.oauth.key_ring import (
     public_jwk,
 )
 from app.oauth.models import SigningKey
+from app.oauth.remembered import Remembered
 from app.secrecy import CannotUnseal, seal, unseal
 
 #: An unknown `kid` makes a process read the keys again, but not more often than this: garbage is cheap to send.
 REREAD_AT_MOST_EVERY_S = 5
-#: For so long a thread waits for another that reads them: a silent database must not hold all threads, one by one.
-READING_WAIT_S = 3
 #: The number of the advisory lock under which keys are made and moved.
 KEYS_LOCK = 0x5C219
 
@@ -114,45 +110,13 @@ def rotate_signing(purpose: Purpose | None = None, *, compromised: bool = False)
 # ── what a process remembers ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    ring: Ring
-    database_url: str
-    read_at_s: float
-
-
-_memory: _Memory | None = None
-_reading = Lock()
-
-
 def forget_keys() -> None:
     """Makes this process read the keys again when it needs one."""
-    global _memory
-    _memory = None
+    _remembered.forget()
 
 
 def _ring(*, max_age_s: float = REFRESH_EVERY_S) -> Ring:
-    global _memory
-    if known := _remembered(max_age_s):
-        return known
-    if not _reading.acquire(timeout=READING_WAIT_S):
-        raise Busy
-    try:
-        if known := _remembered(max_age_s):  # another thread has just read it
-            return known
-        asked_at_s = monotonic()
-        ring = _read_or_make_keys()
-        _memory = _Memory(ring, settings().database_url, asked_at_s)
-        return ring
-    finally:
-        _reading.release()
-
-
-def _remembered(max_age_s: float) -> Ring | None:
-    memory = _memory
-    if memory is None or memory.database_url != settings().database_url:
-        return None
-    return memory.ring if monotonic() - memory.read_at_s < max_age_s else None
+    return _remembered.get(max_age_s=max_age_s)
 
 
 # ── in the database ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,6 +128,9 @@ def _read_or_make_keys() -> Ring:
         ensure_keys()
         keys = _read_keys()
     return Ring(keys)
+
+
+_remembered = Remembered(_read_or_make_keys)
 
 
 def _read_keys() -> list[RingKey]:

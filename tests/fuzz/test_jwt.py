@@ -4,7 +4,6 @@ import hmac
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,10 +13,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry
 from joserfc.jws import JWSRegistry
 
-from app.config import settings
 from app.errors import InvalidAccessToken
 from app.oauth import access_token, keys
 from app.oauth.key_ring import ALGORITHM, Ring, RingKey
+from app.oauth.remembered import Remembered
 from tests.api import Api, api_of, assert_problem, read_access_token
 from tests.fuzz.forged import Forger, b64
 from tests.world import make_world
@@ -43,7 +42,7 @@ def forger(api: Api) -> Forger:
 def install(monkeypatch: pytest.MonkeyPatch, *pairs: tuple[str, ECKey]) -> None:
     """Makes these keys ours, as far as this process remembers."""
     ring = Ring(RingKey(kid, "access", pair, None, None) for kid, pair in pairs)
-    monkeypatch.setattr(keys, "_memory", keys._Memory(ring, settings().database_url, monotonic() + 3_600))
+    monkeypatch.setattr(keys, "_remembered", Remembered(lambda: ring))
 
 
 def accepts(text: str) -> bool:

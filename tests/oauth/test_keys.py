@@ -213,9 +213,9 @@ def test_an_unknown_key_id_is_looked_up_but_garbage_costs_no_query_each(statemen
 def test_a_key_that_another_process_made_is_found_before_the_next_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a key was replaced for being compromised, nobody waits half a minute for the new one to be believed."""
     keys.jwks()
-    remembered = keys._memory
+    remembered = keys._remembered._memory
     keys.rotate_signing("access", compromised=True)
-    keys._memory = remembered
+    keys._remembered._memory = remembered
     (new,) = kids("active")
     assert keys.public_key(new) is None
     monkeypatch.setattr(keys, "REREAD_AT_MOST_EVERY_S", 0)
@@ -226,10 +226,10 @@ def test_the_keys_are_read_again_every_half_a_minute(monkeypatch: pytest.MonkeyP
     keys.jwks()
     before = len(statements)
     started = time.monotonic()
-    monkeypatch.setattr("app.oauth.keys.monotonic", lambda: started + 25)
+    monkeypatch.setattr("app.oauth.remembered.monotonic", lambda: started + 25)
     keys.jwks()
     assert len(statements) == before
-    monkeypatch.setattr("app.oauth.keys.monotonic", lambda: started + 31)
+    monkeypatch.setattr("app.oauth.remembered.monotonic", lambda: started + 31)
     keys.jwks()
     assert len(statements) > before
 

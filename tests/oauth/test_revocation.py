@@ -189,7 +189,7 @@ def test_while_the_database_is_away_nobody_is_let_in(own_database: Settings, mon
     def away() -> frozenset[str]:
         raise Busy
 
-    monkeypatch.setattr(refused, "_read_names", away)
+    monkeypatch.setattr(refused._remembered, "_read", away)
     time.sleep(refused.POLL_S)
     with pytest.raises(Busy):
         read_access_token(access_token)
@@ -200,13 +200,13 @@ def test_a_token_under_a_key_that_another_process_has_just_made_is_given_up(
 ) -> None:
     """This process has read the keys a moment ago, before the other replaced them all."""
     keys.jwks()
-    before = keys._memory
+    before = keys._remembered._memory
     keys.rotate_signing("access", compromised=True)
     known = authenticate_client(bookshop.client.client_id, bookshop.client.client_secret)
     assert known is not None
     access_token = make_access_token(known, known.scopes)
     assert before is not None
-    monkeypatch.setattr(keys, "_memory", replace(before, read_at_s=time.monotonic()))
+    monkeypatch.setattr(keys._remembered, "_memory", replace(before, read_at_s=time.monotonic()))
     assert not is_taken(access_token), "it does not know the key"
     assert revoke(bookshop, token=access_token).status_code == 200
     keys.forget_keys()
