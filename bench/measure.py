@@ -21,11 +21,12 @@ from app.ids import IssuerId, PaymentId, StoreId
 from app.key_files import make_key_files
 from app.money import Money
 from app.oauth.access_token import make_access_token
-from app.oauth.clients import add_client, authenticate_client
+from app.oauth.clients import NewClient, add_client, authenticate_client
 from app.oauth.keys import ensure_keys
 from app.oauth.scopes import PARTY_SCOPES
 from app.redemption.settle import settle_payment
 from bench import pgbench
+from bench.authentication import call_cpu_ms, check_cpu_ms, reads, token_requests
 from bench.held import add_held_payments, tail_of
 from bench.load import Load, drive, post, told
 from bench.population import Population, populate
@@ -65,6 +66,9 @@ class Figures:
     settle_per_s: float
     pgbench_per_s: float
     refund_per_s: float
+    token_per_s: float
+    call_cpu_ms: float
+    check_cpu_ms: float
     worker_mib: float
 
     @property
@@ -76,6 +80,11 @@ class Figures:
     def settle_of_pgbench(self) -> float:
         """Settlements a second, as a share of the same statements in pgbench."""
         return self.settle_per_s / self.pgbench_per_s
+
+    @property
+    def check_of_call(self) -> float:
+        """Checking the access token, as a share of the processor that the cheapest API call takes."""
+        return self.check_cpu_ms / self.call_cpu_ms
 
 
 def measure(cards: int, amounts: Amounts, say: Callable[[str], None]) -> Figures:
@@ -98,6 +107,7 @@ class Bench:
     programme_id: str
     store_id: StoreId
     secrets: dict[str, Any]
+    credentials: NewClient
     port: int = 0
 
     @property
@@ -134,8 +144,9 @@ def _prepare(server: EmbeddedPostgres, cards: int, amounts: Amounts, folder: Pat
     names = {"ISSUER": issuer, "PROGRAMME": programme, "STORE": store, "MODE": mode, "CURRENCY": currency}
     last = 1 + ROUNDS * amounts.settles * 2
     add_held_payments(urls["admin"], first=1, last=last, names=names)
-    clients = {"issuer": _client("issuer", issuer, mode), "store": _client("store", store, mode)}
-    return Bench(settings, keys_dir, population, IssuerId(issuer), programme, StoreId(store), clients)
+    made = {"issuer": _client("issuer", issuer, mode), "store": _client("store", store, mode)}
+    clients = {kind: authenticate_client(each.client_id, each.client_secret) for kind, each in made.items()}
+    return Bench(settings, keys_dir, population, IssuerId(issuer), programme, StoreId(store), clients, made["store"])
 
 
 def _parties(admin_url: str) -> tuple[str, str, str, str, str]:
@@ -151,9 +162,8 @@ def _parties(admin_url: str) -> tuple[str, str, str, str, str]:
     return found
 
 
-def _client(kind: str, party_id: str, mode: str) -> Any:
-    made = add_client(name="bench", mode=mode, scopes=PARTY_SCOPES[kind], **{f"{kind}_id": party_id})
-    return authenticate_client(made.client_id, made.client_secret)
+def _client(kind: str, party_id: str, mode: str) -> NewClient:
+    return add_client(name="bench", mode=mode, scopes=PARTY_SCOPES[kind], **{f"{kind}_id": party_id})
 
 
 def _figures(bench: Bench, amounts: Amounts, say: Callable[[str], None]) -> Figures:
@@ -170,6 +180,9 @@ def _figures(bench: Bench, amounts: Amounts, say: Callable[[str], None]) -> Figu
     say("refunding")
     refunds = [f"/v1/payments/pay_{tail_of(number)}/refunds" for number in range(2, 2 + amounts.settles)]
     refunded = _drive(bench, refunds, {"amount": {"amount_minor": 100, "currency": "GBP"}})
+    say("asking for access tokens, and checking them")
+    tokens = drive(bench.port, token_requests(bench.credentials, amounts.settles), clients=CLIENTS)
+    call_ms, check_ms = _check(bench, [path.removesuffix("/refunds") for path in refunds])
     return Figures(
         cards=bench.population.cards,
         fill_s=bench.population.took_s,
@@ -182,6 +195,9 @@ def _figures(bench: Bench, amounts: Amounts, say: Callable[[str], None]) -> Figu
         settle_per_s=settle_per_s,
         pgbench_per_s=pgbench_per_s,
         refund_per_s=refunded.per_s,
+        token_per_s=tokens.per_s,
+        call_cpu_ms=call_ms,
+        check_cpu_ms=check_ms,
         worker_mib=_worker_mib(bench.port),
     )
 
@@ -284,6 +300,11 @@ def _settle_script(bench: Bench) -> str:
     with pgbench.recorded() as statements:
         settle_payment(PaymentId(f"pay_{tail}"), Money(3000, "GBP"), store_id=bench.store_id, reference=reference)
     return pgbench.script_of(statements, tail=tail, kept={bench.store_id, bench.issuer_id, bench.programme_id}, key=key)
+
+
+def _check(bench: Bench, paths: Sequence[str]) -> tuple[float, float]:
+    token, workers = bench.store_token, [each for each in Path("/proc").glob("[0-9]*") if _is_worker(each, bench.port)]
+    return call_cpu_ms(bench.port, reads(paths, token), workers), check_cpu_ms(token)
 
 
 def _drive(bench: Bench, paths: Sequence[str], body: object) -> Load:

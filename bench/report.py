@@ -15,13 +15,29 @@ class Limits:
     exchange_of_bound: float
     exchange_beyond_ms: float
     settle_of_pgbench: float
+    token_per_s: float
+    check_of_call: float
     slower_when_large: float
 
 
 #: What we mean to be, measured with nothing else on the machine.
-STRICT = Limits(exchange_of_bound=0.8, exchange_beyond_ms=5, settle_of_pgbench=0.35, slower_when_large=1.3)
+STRICT = Limits(
+    exchange_of_bound=0.8,
+    exchange_beyond_ms=5,
+    settle_of_pgbench=0.35,
+    token_per_s=400,
+    check_of_call=0.15,
+    slower_when_large=1.3,
+)
 #: What only a real loss of speed misses, on whatever machine with whatever beside it.
-LOOSE = Limits(exchange_of_bound=0.4, exchange_beyond_ms=100, settle_of_pgbench=0.12, slower_when_large=3)
+LOOSE = Limits(
+    exchange_of_bound=0.4,
+    exchange_beyond_ms=100,
+    settle_of_pgbench=0.12,
+    token_per_s=50,
+    check_of_call=0.3,
+    slower_when_large=3,
+)
 
 ROWS = (
     ("Argon2 alone, a second", "argon2_per_s", "{:,.0f}"),
@@ -35,10 +51,13 @@ ROWS = (
     ("  the same in pgbench", "pgbench_per_s", "{:,.0f}"),
     ("  of pgbench", "settle_of_pgbench", "{:.2f}"),
     ("refund, a second", "refund_per_s", "{:,.0f}"),
+    ("access tokens, a second", "token_per_s", "{:,.0f}"),
+    ("an API call's processor, ms", "call_cpu_ms", "{:.2f}"),
+    ("  of which who is calling", "check_of_call", "{:.2f}"),
     ("a web worker's memory, MiB", "worker_mib", "{:.0f}"),
     ("filling in the cards, s", "fill_s", "{:.0f}"),
 )
-RATES = ("issue_per_s", "claim_per_s", "exchange_per_s", "settle_per_s", "refund_per_s")
+RATES = ("issue_per_s", "claim_per_s", "exchange_per_s", "settle_per_s", "refund_per_s", "token_per_s")
 
 
 def shown(figures: Sequence[Figures]) -> str:
@@ -62,6 +81,10 @@ def misses(figures: Sequence[Figures], limits: Limits) -> list[str]:
             found.append(f"an exchange takes {each.exchange_beyond_p50_ms:.1f} ms beyond its Argon2 {at}")
         if each.settle_of_pgbench < limits.settle_of_pgbench:
             found.append(f"settle is {each.settle_of_pgbench:.2f} of pgbench {at}, not {limits.settle_of_pgbench}")
+        if each.token_per_s < limits.token_per_s:
+            found.append(f"{each.token_per_s:.0f} access tokens a second {at}, not {limits.token_per_s:.0f}")
+        if each.check_of_call > limits.check_of_call:
+            found.append(f"to check who is calling takes {each.check_of_call:.2f} of an API call {at}")
     small, large = figures[0], figures[-1]
     for rate in RATES:
         if (slower := getattr(small, rate) / getattr(large, rate)) > limits.slower_when_large:
