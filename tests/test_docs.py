@@ -190,7 +190,7 @@ def test_the_table_of_http_errors_is_that_of_the_code() -> None:
 
 def test_every_operation_is_described_with_its_scope_and_no_other(app: Flask) -> None:
     text = page("docs/api.md")
-    told = {(method, path) for method, path in re.findall(r"^\| `(GET|POST) (/[^`]*)`", text, re.MULTILINE)}
+    told = {(method, path) for method, path in re.findall(r"^\| `([A-Z]+) (/[^`]*)`", text, re.MULTILINE)}
     real = {
         (
             method,
