@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -48,16 +48,21 @@ def real_keys(keys_dir: Path) -> Path:
 
 @contextmanager
 def served(
-    settings: Settings, keys_dir: Path, log: Path, *, wsgi: str = "wsgi:app", options: Sequence[str] = ()
+    settings: Settings,
+    keys_dir: Path,
+    log: Path,
+    *,
+    wsgi: str = "wsgi:app",
+    options: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[int]:
-    """Two workers on a free port, until the block ends; yields the port. `options` are gunicorn's."""
+    """Two workers on a free port, until the block ends; yields the port. `options` are gunicorn's, `environ` ours."""
     port = free_port()
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")]
     command = [*gunicorn, "-b", f"127.0.0.1:{port}", *options, wsgi]
+    env = environment(settings, keys_dir, port) | dict(environ or {})
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(settings, keys_dir, port), stdout=output, stderr=output
-        )
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
     try:
         _wait_until_healthy(process, port, log)
         yield port
