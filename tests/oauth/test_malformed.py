@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from app import config
 from app.config import settings
 from app.oauth.clients import authenticate_client
+from app.oauth.keys import ensure_keys
 from tests.api import nothing_changes
 from tests.oauth.certificates import HEADER, certificate, rfc9440
 from tests.oauth.conftest import Party, basic
@@ -129,6 +130,7 @@ def test_nothing_is_a_bug(
     seed: int,
 ) -> None:
     """A failure names the seed and the request."""
+    ensure_keys()  # made at their first use otherwise
     chance = random.Random(seed)
     config.use(replace(settings(), trusted_proxies=(ip_network("127.0.0.0/8"),), client_certificate_header=HEADER))
     try:
