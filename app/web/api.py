@@ -134,7 +134,13 @@ KEYED = {
 
 
 #: Any operation that asks for an access token may refuse so,
-GUARDED = (errors.InvalidAccessToken, errors.InsufficientScope, errors.Busy)
+GUARDED = (
+    errors.InvalidAccessToken,
+    errors.InvalidDpopProof,
+    errors.UseDpopNonce,
+    errors.InsufficientScope,
+    errors.Busy,
+)
 #: and any POST so, besides,
 WITH_BODY = (
     errors.MalformedJson,
