@@ -187,6 +187,20 @@ def list_stores() -> None:
         click.echo(f"{found.id}  {found.mode}  {found.name}")
 
 
+@store.command("limit-refunds")
+@click.argument("store_id")
+@click.argument("currency")
+@click.argument("limit_minor", type=int, required=False)
+@wired
+def limit_refunds(store_id: str, currency: str, limit_minor: int | None) -> None:
+    """Limit what clients without a key may refund in a day, in minor units; without a number there is no limit."""
+    from app.ids import StoreId
+    from app.redemption.refund_limit import limit_refunds
+
+    limit_refunds(StoreId(store_id), currency, limit_minor)
+    click.echo("No limit." if limit_minor is None else f"At most {limit_minor} minor units of {currency} a day.")
+
+
 @scrip.group()
 def client() -> None:
     """The machines of issuers and stores."""

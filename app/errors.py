@@ -216,6 +216,12 @@ class AmountOverSettled(Refusal):
     slug = "amount-over-settled"
 
 
+class RefundLimitReached(Refusal):
+    """The store's daily limit for refunds by clients without a key is reached."""
+
+    slug = "refund-limit-reached"
+
+
 # ── later, please ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -35,13 +35,17 @@ Mode = Literal["live", "test"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: a client, and the issuer or store on whose behalf and in whose mode it acts."""
+    """Who is calling: a client, and the issuer or store on whose behalf and in whose mode it acts.
+
+    `holds_key`: the access token is bound to a key, and the request has proven to hold it.
+    """
 
     client_id: str
     party_id: str
     party_kind: PartyKind
     mode: Mode
     scopes: frozenset[str]
+    holds_key: bool = False
 
     @property
     def issuer_id(self) -> IssuerId:
@@ -103,6 +107,7 @@ def admit(claims: Mapping[str, Any], *, scheme: str, text: str) -> Caller:
         party_kind=claims["party_kind"],
         mode=claims["mode"],
         scopes=frozenset(claims["scope"].split(" ")),
+        holds_key="cnf" in claims,
     )
 
 

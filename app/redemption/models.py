@@ -1,6 +1,7 @@
 """Stores, payments, settlements, refunds."""
 
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import At, Base, Id, Minor, Words
@@ -11,12 +12,17 @@ class Store(Base):
     """The third-party shop that takes cards."""
 
     __tablename__ = "store"
-    __table_args__ = (UniqueConstraint("id", "mode"), CheckConstraint("mode IN ('live', 'test')", name="store_mode"))
+    __table_args__ = (
+        UniqueConstraint("id", "mode"),
+        CheckConstraint("mode IN ('live', 'test')", name="store_mode"),
+        CheckConstraint("jsonb_typeof(refund_limits) = 'object'", name="store_refund_limits_object"),
+    )
 
     id: Mapped[StoreId] = mapped_column(primary_key=True)
     name: Mapped[Words]
     mode: Mapped[Words]
     created_at: Mapped[At]
+    refund_limits: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
 
 
 class PaymentRow(Base):

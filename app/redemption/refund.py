@@ -18,6 +18,7 @@ from app.redemption import rules
 from app.redemption.holds import Locked, change_payment, keep_for, lock_payment
 from app.redemption.models import RefundRow
 from app.redemption.payment import Payment, described_with
+from app.redemption.refund_limit import check_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +32,27 @@ class Refund:
 
 
 def refund_payment(
-    payment_id: PaymentId, amount: Money, *, store_id: StoreId, reference: Reference, reason: str | None = None
+    payment_id: PaymentId,
+    amount: Money,
+    *,
+    store_id: StoreId,
+    reference: Reference,
+    reason: str | None = None,
+    is_limited: bool = False,
 ) -> Refund:
     """Moves `amount` from what is owed to the store back to the card. Never refused for the card's state.
 
     An open key and an open hold stay as they are. A spent or lapsed card becomes active, and gets a new link, as does
-    one whose link has lapsed.
-    Raises NotFound, CurrencyMismatch, AmountOverSettled, ReferenceReused, Busy.
+    one whose link has lapsed. `is_limited`: the store's refund limit counts for who asks.
+    Raises NotFound, CurrencyMismatch, AmountOverSettled, RefundLimitReached, ReferenceReused, Busy.
     """
     with transaction() as db:
         locked = lock_payment(db, payment_id, store_id=store_id, reference=reference)
         if again := answer_again(db, reference, Refund, claimed=locked.is_first):
             return again
         rules.decide_refund(locked.payment, amount)
+        if is_limited:
+            check_limit(db, store_id, amount, locked.now)
         changes = {"refunded_minor": locked.payment.refunded_minor + amount.amount_minor}
         if locked.payment.state == "held":
             changes["balance_minor"] = locked.balance_minor + amount.amount_minor

@@ -137,13 +137,15 @@ def post_extend(body: dict[str, Any], payment_id: PaymentId) -> Response:
     body=schemas.RefundIn,
     answer=schemas.RefundOut,
     status=201,
-    refuses=(errors.CurrencyMismatch, errors.AmountOverSettled),
+    refuses=(errors.CurrencyMismatch, errors.AmountOverSettled, errors.RefundLimitReached),
 )
 def post_refund(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Refund a settled payment"""
-    store_id = caller().store_id
-    reference = reference_of(store_id, "refund_payment", payment_id)
-    refund = refund_payment(payment_id, store_id=store_id, reference=reference, **body)
+    who = caller()
+    reference = reference_of(who.store_id, "refund_payment", payment_id)
+    refund = refund_payment(
+        payment_id, store_id=who.store_id, reference=reference, is_limited=not who.holds_key, **body
+    )
     return answer_once(refund, _refund.dump(refund), 201)
 
 

@@ -41,6 +41,7 @@ STATUS: Mapping[type[errors.Refusal], int] = {
     errors.CurrencyMismatch: 422,
     errors.AmountOverHold: 422,
     errors.AmountOverSettled: 422,
+    errors.RefundLimitReached: 422,
     errors.AmountOutsideProgramme: 422,
     errors.ReferenceReused: 422,
     errors.TryLater: 429,

@@ -50,7 +50,7 @@ def check_settles_stay_within_the_hold(world: World) -> None:
 def check_refunds_stay_within_the_settled(world: World) -> None:
     payment = world.payment(5_000).payment
     world.settle(payment.id, 3_000)
-    mine = {"store_id": world.bookshop}
+    mine: dict[str, Any] = {"store_id": world.bookshop}
     calls: list[Call] = [
         lambda: refund_payment(payment.id, gbp(700), reference=reference(world.bookshop), **mine) for _ in range(50)
     ]
