@@ -199,6 +199,7 @@ def client() -> None:
 @click.option("--mode", type=MODE, required=True)
 @click.option("--scope", "scopes", multiple=True, help="Again for each scope; all of its party's without any.")
 @click.option("--jwks", type=click.File(), help="A JWK Set of its public keys: it signs who it is, and has no secret.")
+@click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where shoppers go back to; again for each.")
 @wired
 def add_client(
     name: str,
@@ -207,6 +208,7 @@ def add_client(
     mode: str,
     scopes: tuple[str, ...],
     jwks: TextIO | None,
+    redirect_uris: tuple[str, ...],
 ) -> None:
     """Add a client; prints its ID and its secret, this once."""
     from app.oauth.clients import add_client, add_keyed_client
@@ -214,6 +216,7 @@ def add_client(
 
     chosen = scopes or PARTY_SCOPES["issuer" if issuer_id else "store"]
     asked: dict[str, Any] = {"name": name, "mode": mode, "issuer_id": issuer_id, "store_id": store_id, "scopes": chosen}
+    asked["redirect_uris"] = redirect_uris
     if jwks is not None:
         click.echo(f"client_id      {add_keyed_client(**asked, jwks=_json_of(jwks))}")
     else:
@@ -247,6 +250,18 @@ def rotate_client(client_id: str, jwks: TextIO | None) -> None:
         click.echo(f"client_secret  {rotate_secret(client_id).client_secret}")
     else:
         click.echo("\n".join(f"kid  {kid}" for kid in replace_keys(client_id, _json_of(jwks))))
+
+
+@client.command("redirect-uris")
+@click.argument("client_id")
+@click.argument("redirect_uris", nargs=-1)
+@wired
+def replace_redirect_uris(client_id: str, redirect_uris: tuple[str, ...]) -> None:
+    """Let a store's client send its shoppers back to these addresses, and to no other."""
+    from app.oauth.clients import replace_redirect_uris
+
+    replace_redirect_uris(client_id, redirect_uris)
+    click.echo(f"{len(redirect_uris)} redirect URIs.")
 
 
 @client.command("disable")

@@ -11,8 +11,9 @@ from joserfc.errors import JoseError
 from app.config import settings
 from app.db.time import current_time
 from app.errors import InsufficientScope, InvalidAccessToken
-from app.ids import IssuerId, StoreId, new_id
+from app.ids import IssuerId, PaymentId, StoreId, is_id, new_id
 from app.oauth import keys
+from app.oauth.authorization_details import claimed_details
 from app.oauth.clients import Client
 from app.oauth.key_ring import ALGORITHM
 from app.oauth.refused import is_refused
@@ -34,13 +35,17 @@ Mode = Literal["live", "test"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: a client, and the issuer or store on whose behalf and in whose mode it acts."""
+    """Who is calling: a client, and the issuer or store on whose behalf and in whose mode it acts.
+
+    `payment_id`: the one payment that its access token is good for, where a holder approved it at our page.
+    """
 
     client_id: str
     party_id: str
     party_kind: PartyKind
     mode: Mode
     scopes: frozenset[str]
+    payment_id: PaymentId | None = None
 
     @property
     def issuer_id(self) -> IssuerId:
@@ -57,8 +62,16 @@ class Caller:
         return StoreId(self.party_id)
 
 
-def make_access_token(client: Client, scopes: Collection[str], *, lifetime_s: int = ACCESS_TOKEN_TTL_S) -> str:
-    """An access token with these scopes, for `lifetime_s` seconds. It says all that a call needs to know.
+def make_access_token(
+    client: Client,
+    scopes: Collection[str],
+    *,
+    lifetime_s: int = ACCESS_TOKEN_TTL_S,
+    payment_id: PaymentId | None = None,
+) -> str:
+    """An access token with these scopes, for `lifetime_s` seconds, and where one is named, for this payment alone.
+
+    It says all that a call needs to know.
 
     `aud` is the service itself, so that one which leaked from another service of the same issuer is worth nothing here.
     Raises Busy.
@@ -77,6 +90,8 @@ def make_access_token(client: Client, scopes: Collection[str], *, lifetime_s: in
         "party_kind": client.party_kind,
         "mode": client.mode,
     }
+    if payment_id is not None:
+        claims["authorization_details"] = claimed_details(payment_id)
     return keys.sign("access", claims, typ=TYP)
 
 
@@ -99,6 +114,7 @@ def admit(claims: Mapping[str, Any]) -> Caller:
         party_kind=claims["party_kind"],
         mode=claims["mode"],
         scopes=frozenset(claims["scope"].split(" ")),
+        payment_id=_payment_of(claims),
     )
 
 
@@ -198,3 +214,14 @@ def _check_caller(claims: Mapping[str, Any]) -> None:
         raise InvalidAccessToken()
     if claims["party_kind"] not in ("issuer", "store") or claims["mode"] not in ("live", "test"):
         raise InvalidAccessToken()
+
+
+def _payment_of(claims: Mapping[str, Any]) -> PaymentId | None:
+    """The payment that a token is bound to; a bound that we do not know is not overlooked."""
+    if "authorization_details" not in claims:
+        return None
+    match claims["authorization_details"]:
+        case [{"payment_id": str(payment_id)}] if is_id(payment_id, "pay"):
+            if claims["authorization_details"] == claimed_details(PaymentId(payment_id)):
+                return PaymentId(payment_id)
+    raise InvalidAccessToken()

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, jsonify
 
-from app.oauth import keys, metadata, revocation, token_endpoint
+from app.oauth import keys, metadata, pushed_authorization, revocation, token_endpoint
 from app.oauth.key_ring import JWKS_MAX_AGE_S
 
 blueprint = Blueprint("oauth", __name__)
@@ -15,6 +15,12 @@ PUBLIC = {"Cache-Control": f"public, max-age={JWKS_MAX_AGE_S}", "Access-Control-
 def issue_access_token() -> Response:
     """An access token for a client's credentials."""
     return token_endpoint.answer_token_request()
+
+
+@blueprint.post(pushed_authorization.PATH)
+def push_authorization_request() -> Response:
+    """A store's authorization request, before its shopper is sent to it."""
+    return pushed_authorization.answer_pushed_request()
 
 
 @blueprint.post(revocation.PATH)

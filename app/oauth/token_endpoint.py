@@ -15,12 +15,14 @@ from flask import Response, request
 from app.config import settings
 from app.oauth import endpoint
 from app.oauth.access_token import make_access_token
+from app.oauth.authorization_code_grant import CODE_GRANT_TYPE, CodeGrant
 from app.oauth.client_authentication import METHODS, identify_client
 from app.oauth.clients import Client
 from app.oauth.scopes import granted_scopes, ttl_s
 
 PATH = "/oauth/token"
 GRANT_TYPE = "client_credentials"
+GRANT_TYPES = (GRANT_TYPE, CODE_GRANT_TYPE)
 
 
 def answer_token_request() -> Response:
@@ -49,7 +51,7 @@ class _RequestingClient:
         self.client = client
 
     def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type == GRANT_TYPE
+        return grant_type in GRANT_TYPES
 
 
 class _Grant(ClientCredentialsGrant):  # type: ignore[misc]
@@ -94,4 +96,5 @@ def _silence_authlib() -> None:
 _server = _Server()
 _server.register_token_generator(GRANT_TYPE, _generate)
 _server.register_grant(_Grant)
+_server.register_grant(CodeGrant)
 _silence_authlib()
