@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidRequestError
@@ -21,9 +21,8 @@ from app.oauth.authorization_details import GiftcardPayment
 from app.oauth.authorization_request import wanted_of
 from app.oauth.models import AuthorizationRequest as RequestRow
 from app.oauth.models import RevokedToken
-from app.secrecy import fingerprint, random_secret, same, to_text
+from app.secrecy import fingerprint, same, to_text
 
-CODE_TTL = timedelta(seconds=60)
 #: RFC 7636, section 4.1.
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
@@ -38,14 +37,6 @@ class Grant:
     card_id: CardId
     payment_id: PaymentId
     approved: Money
-
-
-def draw_code(db: Connection, request_id: str) -> str:
-    """Another authorization code for an approved and locked request, in place of the one before."""
-    code = random_secret()
-    mine = (RequestRow.id == request_id, RequestRow.state == "approved")
-    db.execute(update(RequestRow).where(*mine).values(code_hash=fingerprint(code)))
-    return code
 
 
 def find_grant(parameters: Mapping[str, str], *, client_id: str) -> Grant:

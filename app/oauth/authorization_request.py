@@ -26,6 +26,8 @@ from app.secrecy import fingerprint, random_secret
 #: RFC 9126, section 2.2. Read by whoever wants to know what kind of URN this is.
 URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
 URI_TTL = timedelta(seconds=300)
+#: So long an authorization code is good, and what was approved held for it.
+CODE_TTL = timedelta(seconds=60)
 #: A request is looked at by nobody any more when it is so old.
 KEPT_FOR = timedelta(days=1)
 FORGET_BATCH = 1_000

@@ -14,11 +14,11 @@ from sqlalchemy import select
 
 from app.db.transaction import transaction
 from app.oauth import endpoint
-from app.oauth.authorization_details import InvalidAuthorizationDetails, read_details
 from app.oauth.authorization_request import URI_TTL, Pushed, store_request
 from app.oauth.client_authentication import identify_client
 from app.oauth.clients import Client
 from app.oauth.models import Client as ClientRow
+from app.oauth.schemas import InvalidAuthorizationDetails, read_details
 from app.oauth.scopes import granted_scopes
 
 PATH = "/oauth/par"
