@@ -215,6 +215,7 @@ def client() -> None:
 @click.option("--jwks", type=click.File(), help="A JWK Set of its public keys: it signs who it is, and has no secret.")
 @click.option("--tls-subject", help="How its certificates name it, such as san_dns=pay.shop.example: it has no secret.")
 @click.option("--tier", type=click.Choice(["basic", "fapi"]), help="basic: a secret, though it may issue cards.")
+@click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where shoppers go back to; again for each.")
 @wired
 def add_client(
     name: str,
@@ -225,6 +226,7 @@ def add_client(
     jwks: TextIO | None,
     tls_subject: str | None,
     tier: str | None,
+    redirect_uris: tuple[str, ...],
 ) -> None:
     """Add a client; prints its ID, and its secret, if it has one, this once."""
     from app.oauth.clients import add_certified_client, add_client, add_keyed_client
@@ -241,6 +243,7 @@ def add_client(
     if tier == "basic" and not has_secret:
         raise click.UsageError("A client of tier basic has a secret.")
     asked: dict[str, Any] = {"name": name, "mode": mode, "issuer_id": issuer_id, "store_id": store_id, "scopes": chosen}
+    asked["redirect_uris"] = redirect_uris
     if jwks is not None:
         click.echo(f"client_id      {add_keyed_client(**asked, jwks=_json_of(jwks))}")
     elif tls_subject is not None:
@@ -280,6 +283,18 @@ def rotate_client(client_id: str, jwks: TextIO | None) -> None:
         click.echo(f"client_secret  {rotate_secret(client_id).client_secret}")
     else:
         click.echo("\n".join(f"kid  {kid}" for kid in replace_keys(client_id, _json_of(jwks))))
+
+
+@client.command("redirect-uris")
+@click.argument("client_id")
+@click.argument("redirect_uris", nargs=-1)
+@wired
+def replace_redirect_uris(client_id: str, redirect_uris: tuple[str, ...]) -> None:
+    """Let a store's client send its shoppers back to these addresses, and to no other."""
+    from app.oauth.clients import replace_redirect_uris
+
+    replace_redirect_uris(client_id, redirect_uris)
+    click.echo(f"{len(redirect_uris)} redirect URIs.")
 
 
 @client.command("disable")

@@ -183,6 +183,18 @@ class CodeNotAccepted(Refusal):
     slug = "code-not-accepted"
 
 
+class CheckoutNotFound(Refusal):
+    """There is no such payment request, or it was opened in another browser."""
+
+    slug = "checkout-not-found"
+
+
+class CheckoutOver(Refusal):
+    """This payment request is over."""
+
+    slug = "checkout-over"
+
+
 # ── confirm, settle, void, extend, refund ───────────────────────────────────────────────────────────────────────────
 
 

@@ -3,6 +3,8 @@
 from flask import Blueprint, Flask, Response, jsonify
 
 from app import config
+from app.checkout import pages as checkout_pages
+from app.checkout.release import release_abandoned
 from app.db.request import forget_old_requests
 from app.db.transaction import transaction
 from app.holder import pages as holder_pages
@@ -12,6 +14,7 @@ from app.jobs.worker import Task
 from app.mail.filling import register as register_filling
 from app.mail.sending import send_due_letters
 from app.oauth import routes as oauth_routes
+from app.oauth.authorization_request import forget_old_requests as forget_authorization_requests
 from app.oauth.refused import forget_revoked_tokens
 from app.oauth.spent import forget_spent
 from app.redemption import routes as redemption_routes
@@ -38,6 +41,7 @@ def create_app(settings: config.Settings) -> Flask:
     api.register_blueprint(redemption_routes.blueprint)
     app.register_blueprint(oauth_routes.blueprint)
     app.register_blueprint(holder_pages.blueprint)
+    app.register_blueprint(checkout_pages.blueprint)
     app.add_url_rule("/healthz", "health", show_health)
     return app
 
@@ -55,9 +59,11 @@ def worker_tasks() -> list[Task]:
     return [
         Task("letters", 1, send_due_letters),
         Task("expire", 1, expire_due),
+        Task("release", 1, release_abandoned),
         Task("forget_requests", 3_600, forget_old_requests),
         Task("forget_assertions", 600, forget_spent),
         Task("forget_revoked", 600, forget_revoked_tokens),
+        Task("forget_checkouts", 3_600, forget_authorization_requests),
     ]
 
 

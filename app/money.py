@@ -1,5 +1,6 @@
 """Money: a whole number of a currency's minor units (ISO 4217), never a float."""
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,10 +19,25 @@ class Money:
 
     def __str__(self) -> str:
         """Plain decimals by ISO's digits, for letters to machines and logs: `30.00 GBP`."""
+        return f"{self.decimal} {self.currency}"
+
+    @property
+    def decimal(self) -> str:
+        """The amount alone, with all of its currency's decimals: `30.00`."""
         digits = minor_digits(self.currency)
         sign = "-" if self.amount_minor < 0 else ""
         whole, rest = divmod(abs(self.amount_minor), 10**digits)
-        return f"{sign}{whole}{f'.{rest:0{digits}d}' if digits else ''} {self.currency}"
+        return f"{sign}{whole}{f'.{rest:0{digits}d}' if digits else ''}"
+
+
+def read_decimal(text: str, currency: str) -> Money | None:
+    """The amount that `decimal` writes so, above zero and within bounds; None for any other spelling."""
+    digits = minor_digits(currency)
+    fraction = rf"\.[0-9]{{{digits}}}" if digits else ""
+    if not re.fullmatch(rf"(0|[1-9][0-9]{{0,12}}){fraction}", text):
+        return None
+    amount_minor = int(text.replace(".", ""))
+    return Money(amount_minor, currency) if 0 < amount_minor <= MAX_MINOR else None
 
 
 @cache

@@ -36,6 +36,11 @@ def random_secret() -> str:
     return secrets.token_urlsafe(KEY_BYTES)
 
 
+def fingerprint(secret: str) -> bytes:
+    """The SHA-256 of a secret of 256 random bits: nothing slower or keyed is needed where there is no guessing."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
 def keyed_hash(ring: KeyRing, purpose: str, value: str, *, version: int | None = None) -> bytes:
     """HMAC-SHA-256 of `value` under a key for this purpose only: one byte of the key's version, then 32 of digest."""
     chosen = ring.newest if version is None else version

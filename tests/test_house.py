@@ -24,6 +24,7 @@ PLANTED = {
         "app/redemption/refund.py",
         "import app.redemption.settle",
     ),
+    "Verbs of one room do not know each other (checkout)": ("app/checkout/cancel.py", "import app.checkout.approve"),
     "Verbs of one room do not know each other (issuance)": ("app/issuance/issue.py", "import app.issuance.claim"),
 }
 

@@ -1,9 +1,7 @@
 """The card holder's pages over HTTP: who, shape, one verb, answer; as HTML for people and JSON for programs."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import lru_cache, wraps
-from hashlib import sha256
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from app.ids import LinkId, is_id
 from app.issuance.claim import Claimed
 from app.web.arguments import read_json
 from app.web.context import Acting, acting
-from app.web.display import display_date, display_money, last_day
+from app.web.pages import asset_urls, finish_page, is_same_origin, page_words
 from app.web.problems import status_of
 
 View = Callable[..., Response]
@@ -34,19 +32,6 @@ blueprint = Blueprint(
     "holder", __name__, template_folder="templates", static_folder="static", static_url_path="/static/holder"
 )
 
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
-    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "X-Robots-Tag": "noindex, nofollow",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), clipboard-read=(), clipboard-write=(self), display-capture=(), geolocation=(), "
-    "microphone=(), payment=(), usb=()",
-}
-
 
 @blueprint.before_request
 def begin() -> None:
@@ -58,11 +43,7 @@ def begin() -> None:
 @blueprint.after_request
 def finish(answer: Response) -> Response:
     """The headers of these pages. Only their own files may be kept."""
-    answer.headers.update(HEADERS)
-    is_file = request.endpoint == "holder.static" and answer.status_code in (200, 206, 304)
-    kept = "public, max-age=31536000, immutable" if "v" in request.args else "public, max-age=86400"
-    answer.headers["Cache-Control"] = kept if is_file else "no-store"
-    return answer
+    return finish_page(answer, files="holder.static")
 
 
 def in_kind(view: View) -> View:
@@ -162,18 +143,9 @@ def _check_session_form(link_id: LinkId, fields: Fields) -> str:
     session = _session_of(link_id)
     if session is None:
         raise sessions.SessionOver()
-    if not _is_same_origin() or not sessions.is_form_key(session, fields.get("csrf")):
+    if not is_same_origin() or not sessions.is_form_key(session, fields.get("csrf")):
         raise Forbidden("This did not come from the card's own page.")
     return session
-
-
-def _is_same_origin() -> bool:
-    """By Origin. A form without script sends "null", since our pages send no referrer: there the browser itself says
-    by Sec-Fetch-Site, which no page can set, where it came from."""
-    origin = request.headers.get("Origin")
-    if origin == "null":
-        return request.headers.get("Sec-Fetch-Site") == "same-origin"
-    return sessions.is_origin(origin, settings().public_url)
 
 
 def _set_session(answer: Response, session: str) -> None:
@@ -277,30 +249,6 @@ def _page(template: str, *, status: int = 200, **words: Any) -> Response:
     return answer
 
 
-@blueprint.context_processor
-def page_words() -> dict[str, Callable[..., object]]:
-    """How these pages show money and times, and name their files."""
-    return {
-        "money": display_money,
-        "asset": _asset_url,
-        "utc": _utc,
-        "in_utc": _in_words,
-        "day": display_date,
-        "last_day": last_day,
-    }
-
-
-def _utc(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _in_words(at: datetime) -> str:
-    """What stands on the page until its script puts it into the browser's own zone."""
-    return f"{display_date(at)}, {at.astimezone(UTC):%H:%M} UTC"
-
-
-@lru_cache(maxsize=16)
-def _asset_url(name: str) -> str:
-    """A file's URL with a mark of its content, so that it can be kept for ever."""
-    mark = sha256((Path(__file__).parent / "static" / name).read_bytes()).hexdigest()[:12]
-    return url_for("holder.static", filename=name, v=mark)
+#: The URL of a file of these pages; the checkout page wears the same clothes.
+asset_url = asset_urls("holder.static", Path(__file__).parent / "static")
+blueprint.context_processor(lambda: {**page_words(), "asset": asset_url})

@@ -11,8 +11,9 @@ from joserfc.errors import JoseError
 from app.config import settings
 from app.db.time import current_time
 from app.errors import InsufficientScope, InvalidAccessToken
-from app.ids import IssuerId, StoreId, new_id
+from app.ids import IssuerId, PaymentId, StoreId, is_id, new_id
 from app.oauth import keys
+from app.oauth.authorization_details import claimed_details
 from app.oauth.clients import Client
 from app.oauth.key_ring import ALGORITHM
 from app.oauth.refused import is_refused
@@ -38,6 +39,7 @@ class Caller:
     """Who is calling: a client, and the issuer or store on whose behalf and in whose mode it acts.
 
     `holds_key`: the access token is bound to a key, and the request has proven to hold it.
+    `payment_id`: the one payment that its access token is good for, where a holder approved it at our page.
     """
 
     client_id: str
@@ -46,6 +48,7 @@ class Caller:
     mode: Mode
     scopes: frozenset[str]
     holds_key: bool = False
+    payment_id: PaymentId | None = None
 
     @property
     def issuer_id(self) -> IssuerId:
@@ -68,8 +71,11 @@ def make_access_token(
     *,
     lifetime_s: int = ACCESS_TOKEN_TTL_S,
     confirmation: Confirmation | None = None,
+    payment_id: PaymentId | None = None,
 ) -> str:
-    """An access token with these scopes, for `lifetime_s` seconds. It says all that a call needs to know.
+    """An access token with these scopes, for `lifetime_s` seconds, and where one is named, for this payment alone.
+
+    It says all that a call needs to know.
 
     With `confirmation` it is bound to that key, without one it is good for whoever has it.
     `aud` is the service itself, so that one which leaked from another service of the same issuer is worth nothing here.
@@ -88,7 +94,11 @@ def make_access_token(
         "party": client.party_id,
         "party_kind": client.party_kind,
         "mode": client.mode,
-    } | ({"cnf": dict(confirmation)} if confirmation else {})
+    }
+    if confirmation is not None:
+        claims["cnf"] = dict(confirmation)
+    if payment_id is not None:
+        claims["authorization_details"] = claimed_details(payment_id)
     return keys.sign("access", claims, typ=TYP)
 
 
@@ -108,6 +118,7 @@ def admit(claims: Mapping[str, Any], *, scheme: str, text: str) -> Caller:
         mode=claims["mode"],
         scopes=frozenset(claims["scope"].split(" ")),
         holds_key="cnf" in claims,
+        payment_id=_payment_of(claims),
     )
 
 
@@ -201,3 +212,14 @@ def _check_caller(claims: Mapping[str, Any]) -> None:
         raise InvalidAccessToken()
     if claims["party_kind"] not in ("issuer", "store") or claims["mode"] not in ("live", "test"):
         raise InvalidAccessToken()
+
+
+def _payment_of(claims: Mapping[str, Any]) -> PaymentId | None:
+    """The payment that a token is bound to; a bound that we do not know is not overlooked."""
+    if "authorization_details" not in claims:
+        return None
+    match claims["authorization_details"]:
+        case [{"payment_id": str(payment_id)}] if is_id(payment_id, "pay"):
+            if claims["authorization_details"] == claimed_details(PaymentId(payment_id)):
+                return PaymentId(payment_id)
+    raise InvalidAccessToken()

@@ -20,6 +20,8 @@ T = TypeVar("T")
 def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Lets a view be called with an access token that has any one of these scopes; `caller` then says whose it is.
 
+    A token that a holder's approval made is good for that payment alone: for a view whose `payment_id` is this one.
+
     From here on the client acts, for the events and the logs. The view raises InvalidAccessToken, InvalidDpopProof,
     UseDpopNonce, InsufficientScope (its fact `scope` names what would do), Busy.
     The decorated view carries `required_scopes`.
@@ -32,6 +34,8 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
             g.caller = _authorise(scopes)
             _act(g.caller.client_id)
+            if g.caller.payment_id not in (None, kwargs.get("payment_id")):
+                raise InsufficientScope("The access token is for one payment alone.", scope=" ".join(scopes))
             return view(*args, **kwargs)
 
         checked.required_scopes = scopes  # type: ignore[attr-defined]

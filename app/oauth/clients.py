@@ -1,7 +1,7 @@
 """OAuth clients: the machines of stores and issuers, their scopes and their secrets."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -17,10 +17,11 @@ from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
 from app.events.event import event_of
 from app.ids import SecretId, is_id, new_id
+from app.oauth.certificate import Certificate, is_named, read_subject
 from app.oauth.client_keys import names_of, read_jwks
 from app.oauth.models import Client as ClientRow
 from app.oauth.models import ClientSecret
-from app.oauth.mutual_tls import Certificate, is_named, read_subject
+from app.oauth.redirect_uris import check_redirect_uris
 from app.oauth.scopes import foreign_scopes, in_order
 from app.secrecy import random_secret
 
@@ -72,13 +73,14 @@ def add_client(
     issuer_id: str | None = None,
     store_id: str | None = None,
     scopes: Collection[str],
+    redirect_uris: Sequence[str] = (),
 ) -> NewClient:
     """Adds a client of exactly one issuer or store, in that party's mode `live` or `test`, and gives it a secret.
 
-    Raises InvalidRequest for a scope that is not for this kind of party, or no scope or name at all; NotFound when
-    there is no such party in this mode; Busy.
+    Raises InvalidRequest for a scope that is not for this kind of party, no scope or name at all, or what
+    `check_redirect_uris` refuses; NotFound when there is no such party in this mode; Busy.
     """
-    wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes))
+    wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes), redirect_uris=tuple(redirect_uris))
     with _adding(wanted, scopes) as db:
         client_id, now = _insert_client(db, wanted)
         return draw_secret(db, client_id, mode=mode, slot=1, now=now)
@@ -92,12 +94,15 @@ def add_keyed_client(
     store_id: str | None = None,
     scopes: Collection[str],
     jwks: object,
+    redirect_uris: Sequence[str] = (),
 ) -> str:
     """The same for a client that signs who it is, by the keys of this JWK Set, and has no secret; returns its ID.
 
     Raises what `add_client` does, and InvalidRequest for keys that `read_jwks` refuses.
     """
-    wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes), jwks=read_jwks(jwks))
+    wanted = _Wanted(
+        name, mode, issuer_id, store_id, in_order(scopes), jwks=read_jwks(jwks), redirect_uris=tuple(redirect_uris)
+    )
     with _adding(wanted, scopes) as db:
         client_id, _ = _insert_client(db, wanted)
         return client_id
@@ -111,12 +116,21 @@ def add_certified_client(
     store_id: str | None = None,
     scopes: Collection[str],
     tls_subject: tuple[str, str],
+    redirect_uris: Collection[str] = (),
 ) -> str:
     """The same for a client that is known by certificates with this subject, such as `("san_dns", "pay.shop.example")`.
 
     Raises what `add_client` does, and InvalidRequest for what `read_subject` refuses.
     """
-    wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes), tls_subject=read_subject(*tls_subject))
+    wanted = _Wanted(
+        name,
+        mode,
+        issuer_id,
+        store_id,
+        in_order(scopes),
+        tls_subject=read_subject(*tls_subject),
+        redirect_uris=tuple(redirect_uris),
+    )
     with _adding(wanted, scopes) as db:
         client_id, _ = _insert_client(db, wanted)
         return client_id
@@ -136,6 +150,22 @@ def replace_keys(client_id: str, jwks: object) -> Collection[str]:
         facts = {"client_id": client_id, "kids": list(names_of(keys))}
         together(db, event_of("client_keys_replaced", at=now, facts=facts))
     return names_of(keys)
+
+
+def replace_redirect_uris(client_id: str, redirect_uris: Sequence[str]) -> None:
+    """Gives a store's client other addresses to send its shoppers back to, in place of all it had; none is right too.
+
+    Raises InvalidRequest for what `check_redirect_uris` refuses, NotFound for an unknown or disabled client, Busy.
+    """
+    with transaction() as db:
+        mode = lock_client(db, client_id)
+        client = ClientRow.id == client_id
+        is_store = db.scalars(select(ClientRow.store_id.is_not(None)).where(client)).one()
+        check_redirect_uris(redirect_uris, mode=mode, party_kind="store" if is_store else "issuer")
+        now = clock.now(db)
+        db.execute(update(ClientRow).where(client).values(redirect_uris=list(redirect_uris)))
+        facts = {"client_id": client_id, "redirect_uris": list(redirect_uris)}
+        together(db, event_of("client_redirect_uris_replaced", at=now, facts=facts))
 
 
 def disable_client(client_id: str) -> None:
@@ -275,6 +305,7 @@ class _Wanted:
     scopes: tuple[str, ...]
     jwks: Mapping[str, Any] | None = None
     tls_subject: Mapping[str, str] | None = None
+    redirect_uris: tuple[str, ...] = ()
 
     @property
     def auth_method(self) -> str:
@@ -312,15 +343,18 @@ def _check_client(wanted: _Wanted, scopes: Collection[str]) -> None:
         raise InvalidRequest(f"Not for a client of this {party_kind}: {', '.join(foreign)}.", pointer="/scopes")
     if not scopes:
         raise InvalidRequest("A client needs at least one scope.", pointer="/scopes")
+    check_redirect_uris(wanted.redirect_uris, mode=wanted.mode, party_kind=party_kind)
 
 
 def _insert_client(db: Connection, wanted: _Wanted) -> tuple[str, datetime]:
     """Inserts a client; returns its ID, and when that was."""
     client_id, now = new_id("cli"), clock.now(db)
     method = wanted.auth_method
-    columns = {**asdict(wanted), "scopes": list(wanted.scopes)}
+    columns = {**asdict(wanted), "scopes": list(wanted.scopes), "redirect_uris": list(wanted.redirect_uris)}
     db.execute(insert(ClientRow).values(id=client_id, auth_method=method, created_at=now, **columns))
     facts = {"client_id": client_id, "party_id": wanted.party_id, "scopes": columns["scopes"], "auth_method": method}
+    if wanted.redirect_uris:
+        facts["redirect_uris"] = columns["redirect_uris"]
     together(db, event_of("client_added", at=now, facts=facts))
     return client_id, now
 

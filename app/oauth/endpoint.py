@@ -1,6 +1,6 @@
 """What the endpoints share at which a client authenticates: the form in the body, and errors as RFC 6749 words them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from urllib.parse import parse_qsl
 
 from authlib.oauth2 import OAuth2Error
@@ -36,8 +36,10 @@ def answered(make: Callable[[], Response]) -> Response:
     return answer
 
 
-def read_form(required: str) -> dict[str, str]:
+def read_form(required: str, *, json_in: Collection[str] = ()) -> dict[str, str]:
     """The body's parameters; an empty one counts as omitted (RFC 6749, section 3.2).
+
+    In those named by `json_in` any character may stand: whoever reads the JSON judges what is in it.
 
     Raises InvalidRequestError: anything in the query string (it would stand in access logs), another content type, a
     body that is too long or no text, a parameter given twice, or none of the `required` name.
@@ -49,7 +51,7 @@ def read_form(required: str) -> dict[str, str]:
     pairs = _pairs(_body())
     if len({name for name, _ in pairs}) != len(pairs):
         raise InvalidRequestError("A parameter is given twice.")
-    if not all(part.isprintable() for pair in pairs for part in pair):
+    if not all(name.isprintable() and (name in json_in or value.isprintable()) for name, value in pairs):
         raise InvalidRequestError("A parameter has characters that do not belong there.")
     parameters = {name: value for name, value in pairs if value}
     if required not in parameters:

@@ -1,4 +1,4 @@
-"""Tables: OAuth clients, the hashes of their secrets, and the keys that sign what we say."""
+"""Tables: OAuth clients, the hashes of their secrets, what they asked for, and the keys that sign what we say."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, SmallIntege
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import At, Base, Id, Words
+from app.db.base import At, Base, Id, Minor, Words
+from app.ids import CardId, CodeId, PaymentId, StoreId
 
 
 class Client(Base):
@@ -30,6 +31,10 @@ class Client(Base):
             "auth_method IN ('client_secret_basic', 'private_key_jwt', 'tls_client_auth')",
             name="client_auth_method_known",
         ),
+        CheckConstraint(
+            "cardinality(redirect_uris) <= CASE WHEN store_id IS NULL THEN 0 ELSE 10 END",
+            name="client_redirect_uris_of_store",
+        ),
         ForeignKeyConstraint(["issuer_id", "mode"], ["issuer.id", "issuer.mode"]),
         ForeignKeyConstraint(["store_id", "mode"], ["store.id", "store.mode"]),
         Index("client_by_issuer", "issuer_id", "id", postgresql_where=text("issuer_id IS NOT NULL")),
@@ -47,6 +52,7 @@ class Client(Base):
     auth_method: Mapped[Words] = mapped_column(server_default="client_secret_basic")
     jwks: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     tls_subject: Mapped[dict[str, str] | None] = mapped_column(JSONB(none_as_null=True))
+    redirect_uris: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
 
 
 class ClientSecret(Base):
@@ -91,6 +97,99 @@ class RevokedToken(Base):
 
     jti: Mapped[Id] = mapped_column(primary_key=True)
     expires_at: Mapped[At]
+
+
+class AuthorizationRequest(Base):
+    """A store's wish to take a payment from whoever types a card's code at our page, and what became of it.
+
+    Of its `request_uri`, of the browser that opened it and of its authorization code only the SHA-256 is kept.
+    """
+
+    __tablename__ = "authorization_request"
+    __table_args__ = (
+        UniqueConstraint("uri_hash"),
+        UniqueConstraint("code_hash"),
+        ForeignKeyConstraint(["client_id"], ["client.id"]),
+        ForeignKeyConstraint(["store_id", "mode"], ["store.id", "store.mode"]),
+        ForeignKeyConstraint(["card_id", "card_code_id"], ["code.card_id", "code.id"]),
+        ForeignKeyConstraint(
+            ["payment_id", "card_id", "store_id"], ["payment.id", "payment.card_id", "payment.store_id"]
+        ),
+        CheckConstraint("octet_length(uri_hash) = 32", name="authorization_request_uri_sha256"),
+        CheckConstraint("octet_length(browser_hash) = 32", name="authorization_request_browser_sha256"),
+        CheckConstraint("octet_length(code_hash) = 32", name="authorization_request_code_sha256"),
+        CheckConstraint("amount_minor > 0", name="authorization_request_amount"),
+        CheckConstraint("0 <= tries AND tries <= 5", name="authorization_request_tries"),
+        CheckConstraint(
+            "state IN ('pushed', 'opened', 'approved', 'redeemed', 'released', 'cancelled', 'exhausted')",
+            name="authorization_request_state",
+        ),
+        CheckConstraint(
+            "(state = 'pushed') = (opened_at IS NULL) AND (opened_at IS NULL) = (browser_hash IS NULL)",
+            name="authorization_request_opened",
+        ),
+        CheckConstraint("(card_id IS NULL) = (card_code_id IS NULL)", name="authorization_request_card_by_code"),
+        CheckConstraint(
+            "(payment_id IS NOT NULL) = (approved_at IS NOT NULL) AND (approved_at IS NULL OR card_id IS NOT NULL)",
+            name="authorization_request_approved",
+        ),
+        CheckConstraint(
+            "CASE WHEN state IN ('approved', 'redeemed', 'released') THEN approved_at IS NOT NULL "
+            "ELSE state = 'cancelled' OR approved_at IS NULL END",
+            name="authorization_request_payment_of_state",
+        ),
+        CheckConstraint(
+            "(code_hash IS NOT NULL) = (state IN ('approved', 'redeemed'))", name="authorization_request_code_of_state"
+        ),
+        CheckConstraint("(approved_at IS NULL) = (code_expires_at IS NULL)", name="authorization_request_code_expires"),
+        CheckConstraint(
+            "(state = 'redeemed') = (token_jti IS NOT NULL) AND (token_jti IS NULL) = (token_expires_at IS NULL)",
+            name="authorization_request_redeemed",
+        ),
+        CheckConstraint(
+            "(ended_at IS NULL) = (state IN ('pushed', 'opened', 'approved'))", name="authorization_request_ended"
+        ),
+        Index("authorization_request_to_release", "code_expires_at", postgresql_where=text("state = 'approved'")),
+        Index(
+            "authorization_request_one_to_release",
+            "payment_id",
+            unique=True,
+            postgresql_where=text("state = 'approved' AND opened_payment"),
+        ),
+        Index("authorization_request_by_age", "created_at"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    uri_hash: Mapped[bytes] = mapped_column(BYTEA)
+    client_id: Mapped[Id]
+    store_id: Mapped[StoreId]
+    mode: Mapped[Words]
+    redirect_uri: Mapped[Words]
+    state_given: Mapped[Words | None]
+    scope: Mapped[Words | None]
+    code_challenge: Mapped[Words]
+    dpop_jkt: Mapped[Words | None]
+    amount_minor: Mapped[Minor]
+    currency: Mapped[Words]
+    order_reference: Mapped[Words]
+    shopper_key: Mapped[Words | None]
+    created_at: Mapped[At]
+    expires_at: Mapped[At]
+    state: Mapped[Words]
+    opened_at: Mapped[At | None]
+    browser_hash: Mapped[bytes | None] = mapped_column(BYTEA)
+    tries: Mapped[int] = mapped_column(SmallInteger)
+    card_id: Mapped[CardId | None]
+    card_code_id: Mapped[CodeId | None]
+    payment_id: Mapped[PaymentId | None]
+    opened_payment: Mapped[bool]
+    approved_minor: Mapped[Minor | None]
+    approved_at: Mapped[At | None]
+    code_hash: Mapped[bytes | None] = mapped_column(BYTEA)
+    code_expires_at: Mapped[At | None]
+    token_jti: Mapped[Id | None]
+    token_expires_at: Mapped[At | None]
+    ended_at: Mapped[At | None]
 
 
 class SigningKey(Base):

@@ -4,7 +4,17 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from app.ids import SecretId
-from app.oauth import client_secrets, dpop, introspection, keys, metadata, revocation, schemas, token_endpoint
+from app.oauth import (
+    client_secrets,
+    dpop,
+    introspection,
+    keys,
+    metadata,
+    pushed_authorization,
+    revocation,
+    schemas,
+    token_endpoint,
+)
 from app.oauth.bearer import caller, requires
 from app.oauth.clients import read_client, replace_keys
 from app.oauth.key_ring import JWKS_MAX_AGE_S
@@ -24,6 +34,12 @@ PUBLIC = {"Cache-Control": f"public, max-age={JWKS_MAX_AGE_S}", "Access-Control-
 def issue_access_token() -> Response:
     """An access token for a client's credentials."""
     return token_endpoint.answer_token_request()
+
+
+@blueprint.post(pushed_authorization.PATH)
+def push_authorization_request() -> Response:
+    """A store's authorization request, before its shopper is sent to it."""
+    return pushed_authorization.answer_pushed_request()
 
 
 @blueprint.post(revocation.PATH)

@@ -6,6 +6,7 @@ from typing import Any
 from app.config import settings
 from app.errors import InvalidAccessToken, InvalidDpopProof
 from app.oauth import dpop, mutual_tls
+from app.oauth.certificate import thumbprint
 from app.oauth.clients import Client
 
 #: By DPoP (RFC 9449, section 6.1) or by a client certificate (RFC 8705, section 3.1).
@@ -27,7 +28,7 @@ def confirmation_for(client: Client, proof: dpop.Proof | None) -> Confirmation |
     certificate = mutual_tls.presented_certificate()
     if certificate is None:
         raise InvalidDpopProof("Access tokens of this client are bound to a key: send a DPoP proof with the request.")
-    return {X5T: mutual_tls.thumbprint(certificate)}
+    return {X5T: thumbprint(certificate)}
 
 
 def token_type(confirmation: Confirmation | None) -> str:
@@ -55,7 +56,7 @@ def check_sender(claims: Mapping[str, Any], *, scheme: str, access_token: str) -
         dpop.spend_proof(proof)
     else:
         certificate = mutual_tls.presented_certificate()
-        if certificate is None or mutual_tls.thumbprint(certificate) != confirmation[X5T]:
+        if certificate is None or thumbprint(certificate) != confirmation[X5T]:
             raise InvalidAccessToken("The access token is bound to another certificate than the one presented.")
 
 

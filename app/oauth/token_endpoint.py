@@ -15,6 +15,7 @@ from flask import Response, request
 from app.config import settings
 from app.oauth import dpop, endpoint
 from app.oauth.access_token import make_access_token
+from app.oauth.authorization_code_grant import CODE_GRANT_TYPE, CodeGrant
 from app.oauth.client_authentication import identify_client
 from app.oauth.clients import Client
 from app.oauth.scopes import granted_scopes, ttl_s
@@ -22,6 +23,7 @@ from app.oauth.sender import confirmation_for, token_type
 
 PATH = "/oauth/token"
 GRANT_TYPE = "client_credentials"
+GRANT_TYPES = (GRANT_TYPE, CODE_GRANT_TYPE)
 
 
 def answer_token_request() -> Response:
@@ -51,7 +53,7 @@ class _RequestingClient:
         self.proof = proof
 
     def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type == GRANT_TYPE
+        return grant_type in GRANT_TYPES
 
 
 class _Grant(ClientCredentialsGrant):  # type: ignore[misc]
@@ -98,4 +100,5 @@ def _silence_authlib() -> None:
 _server = _Server()
 _server.register_token_generator(GRANT_TYPE, _generate)
 _server.register_grant(_Grant)
+_server.register_grant(CodeGrant)
 _silence_authlib()

@@ -1,5 +1,6 @@
 """Exchange: a code becomes a payment, and from then on is worth nothing to anyone but that payment's store."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,11 +10,11 @@ from sqlalchemy.dialects.postgresql import BYTEA
 from app import clock
 from app.db.base import AnyRow, AnySelect
 from app.db.request import CLAIM_REQUEST, Reference, answer_again, find_answer, keep_answer
-from app.db.together import row_of, together
+from app.db.together import Write, row_of, together
 from app.db.transaction import transaction
 from app.errors import CodeMistyped, CodeNotAccepted
 from app.events.event import event_of
-from app.ids import CodeId, PaymentId, new_id
+from app.ids import CardId, CodeId, PaymentId, new_id
 from app.issuance import one_key
 from app.issuance.code import read_code
 from app.issuance.code_hash import hashes_to_look_up
@@ -34,6 +35,15 @@ class Exchanged:
     replayed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class CodeLookedAt:
+    """The card of a code that a store may exchange: its balance, and the open payment that it would get again."""
+
+    card_id: CardId
+    balance: Money
+    payment: Payment | None
+
+
 def exchange_code(
     typed: str, *, asker: rules.Asker, reference: Reference, amount: Money | None = None, hold_ttl_s: int | None = None
 ) -> Exchanged:
@@ -50,9 +60,11 @@ def exchange_code(
     hashes = hashes_to_look_up(code)
     try:
         with transaction() as db:
-            code_id = db.scalar(_HASHED, {"hashes": hashes})
+            code_id = find_code(db, hashes)
             if code_id is not None:
-                return _exchange(db, code_id, asker, reference, amount, hold_ttl_s)
+                return exchange_proven(
+                    db, code_id, asker=asker, reference=reference, amount=amount, hold_ttl_s=hold_ttl_s
+                )
             # The repeat of a request whose payment has ended finds its code dead; any other is known by its claim.
             if again := find_answer(db, reference, Exchanged):
                 return again
@@ -62,14 +74,36 @@ def exchange_code(
         raise CodeNotAccepted() from None
 
 
-def _exchange(
+def find_code(db: Connection, hashes: Sequence[bytes]) -> CodeId | None:
+    """The code that has one of these hashes; None for an unknown and for a dead one."""
+    return db.scalar(_HASHED, {"hashes": hashes})
+
+
+def look_at_code(db: Connection, code_id: CodeId, *, asker: rules.Asker) -> CodeLookedAt:
+    """What an exchange of this code would find at this moment; nothing is locked or written.
+
+    Raises Unaccepted, whose reason is for the events alone.
+    """
+    row = db.execute(_LOOK, {"wanted_code": code_id, "asking_store": asker.store_id}).one()
+    now = clock.read(row.stamp)
+    repeated = rules.decide_exchange(_seen(row), asker, now)
+    payment = describe_payment(_payment(db, repeated), now) if repeated is not None else None
+    return CodeLookedAt(row.card_id, Money(row.balance_minor, row.currency), payment)
+
+
+def exchange_proven(
     db: Connection,
     code_id: CodeId,
+    *,
     asker: rules.Asker,
     reference: Reference,
-    amount: Money | None,
-    hold_ttl_s: int | None,
+    amount: Money | None = None,
+    hold_ttl_s: int | None = None,
 ) -> Exchanged:
+    """The exchange of a code that somebody has just proven to know; it is decided on locked rows.
+
+    Raises Unaccepted, CurrencyMismatch, ReferenceReused, Busy.
+    """
     wanted = {"wanted_code": code_id, "asking_store": asker.store_id}
     row = db.execute(_CLAIM_AND_LOCK, wanted | reference.claim).one()
     if again := answer_again(db, reference, Exchanged, claimed=row.claimed > 0):
@@ -151,10 +185,14 @@ _payment_insert = row_of(PaymentRow, state="held", settled_minor=0, released_min
 
 
 def _record_try(asker: rules.Asker, reason: str) -> None:
-    """In a transaction of its own: the refused one is gone. The reason is for the audit alone."""
+    """In a transaction of its own: the refused one is gone."""
     with transaction() as db:
-        facts = {"store_id": asker.store_id, "reason": reason}
-        together(db, event_of("code_refused", at=clock.now(db), facts=facts))
+        together(db, refused_code(asker, reason, at=clock.now(db)))
+
+
+def refused_code(asker: rules.Asker, reason: str, *, at: datetime) -> Write:
+    """The event of a try that failed. Its reason is told to nobody else."""
+    return event_of("code_refused", at=at, facts={"store_id": asker.store_id, "reason": reason})
 
 
 def _payment(db: Connection, payment_id: PaymentId) -> AnyRow:
@@ -177,9 +215,9 @@ def _seen(row: AnyRow) -> rules.CodeSeen:
     )
 
 
-def _locking() -> AnySelect:
+def _locking(claim: AnySelect, *, locks: bool = True) -> AnySelect:
     """Claims the request, then locks card, key and code; time and balance are read after any wait (see holds.py)."""
-    claimed = select(func.count().label("claimed")).select_from(CLAIM_REQUEST.cte("new")).subquery("claim")
+    claimed = claim.subquery("claim")
     is_listed = exists().where(
         ProgrammeStore.programme_id == Programme.id, ProgrammeStore.store_id == bindparam("asking_store")
     )
@@ -209,12 +247,15 @@ def _locking() -> AnySelect:
         .join(CardKey, CardKey.card_id == Card.id)
         .join(Programme, Programme.id == Card.programme_id)
         .where(Code.id == bindparam("wanted_code"))
-        .with_for_update(of=[Card, CardKey, Code])
-        .subquery("locked")
     )
-    stamp, balance = func.clock_timestamp().label("stamp"), func.balance_of(inner.c.account_id).label("balance_minor")
-    return select(inner, stamp, balance)
+    if locks:
+        inner = inner.with_for_update(of=[Card, CardKey, Code])
+    found = inner.subquery("locked")
+    stamp, balance = func.clock_timestamp().label("stamp"), func.balance_of(found.c.account_id).label("balance_minor")
+    return select(found, stamp, balance)
 
 
 _HASHED = select(Code.id).where(Code.hash == func.any(bindparam("hashes", type_=ARRAY(BYTEA))))
-_CLAIM_AND_LOCK = _locking()
+_CLAIM = select(func.count().label("claimed")).select_from(CLAIM_REQUEST.cte("new"))
+_CLAIM_AND_LOCK = _locking(_CLAIM)
+_LOOK = _locking(select(literal_column("1").label("claimed")), locks=False)

@@ -39,12 +39,18 @@ class Locked:
         return Money(amount_minor, self.row.currency)
 
 
-def lock_payment(db: Connection, payment_id: PaymentId, *, store_id: StoreId, reference: Reference) -> Locked:
+def lock_payment(
+    db: Connection, payment_id: PaymentId, *, store_id: StoreId, reference: Reference | None = None
+) -> Locked:
     """Claims the request and locks card, key and payment, and reads all that the verbs decide by, in one statement.
 
-    Where the payment is not open, whatever is due on its card is ended first. Raises NotFound for anybody else's.
+    Without a reference there is no request to claim: the caller sees to it that this is done once. Where the payment is
+    not open, whatever is due on its card is ended first. Raises NotFound for anybody else's.
     """
-    locked = _read_locked(db, _CLAIM_AND_LOCK, payment_id, store_id, **reference.claim)
+    if reference is None:
+        locked = _read_locked(db, _LOCK, payment_id, store_id)
+    else:
+        locked = _read_locked(db, _CLAIM_AND_LOCK, payment_id, store_id, **reference.claim)
     is_open = rules.is_open(locked.payment, locked.now)
     if locked.is_first and not is_open and close_due(db, locked.row.card_id, locked.now):
         return _read_locked(db, _LOCK, payment_id, store_id)

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import Connection
+
 from app.db.request import Reference, answer_again, keep_answer
 from app.db.together import Write, together
 from app.db.transaction import transaction
@@ -26,23 +28,37 @@ def void_payment(payment_id: PaymentId, *, store_id: StoreId, reference: Referen
         locked = lock_payment(db, payment_id, store_id=store_id, reference=reference)
         if again := answer_again(db, reference, Payment, claimed=locked.is_first):
             return again
-        released_minor = rules.decide_void(locked.payment, locked.now)
-        changes: dict[str, Any] = {
-            "state": "settled" if locked.payment.settled_minor else "voided",
-            "held_minor": 0,
-            "released_minor": locked.payment.released_minor + released_minor,
-            "ended_at": locked.now,
-        }
-        payment = described_with(locked.row, changes, locked.now)
-        facts = {"store_id": store_id, "released_minor": released_minor}
-        together(
-            db,
-            change_payment(payment_id, **changes),
-            _reissue_rest(locked) if locked.payment.settled_minor else _keep_code(locked),
-            event_of("payment_voided", at=locked.now, card_id=locked.row.card_id, payment_id=payment_id, facts=facts),
-            keep_answer(reference, payment),
-        )
+        payment, writes = _released(locked)
+        together(db, writes, keep_answer(reference, payment))
         return payment
+
+
+def release_hold(db: Connection, payment_id: PaymentId, *, store_id: StoreId) -> Payment:
+    """The same where not the store asks for it, but the holder's approval came to nothing.
+
+    Raises NotFound, PaymentClosed, Busy.
+    """
+    locked = lock_payment(db, payment_id, store_id=store_id)
+    payment, writes = _released(locked)
+    together(db, writes)
+    return payment
+
+
+def _released(locked: Locked) -> tuple[Payment, list[Write | None]]:
+    released_minor = rules.decide_void(locked.payment, locked.now)
+    changes: dict[str, Any] = {
+        "state": "settled" if locked.payment.settled_minor else "voided",
+        "held_minor": 0,
+        "released_minor": locked.payment.released_minor + released_minor,
+        "ended_at": locked.now,
+    }
+    payment = described_with(locked.row, changes, locked.now)
+    facts = {"store_id": payment.store_id, "released_minor": released_minor}
+    return payment, [
+        change_payment(payment.id, **changes),
+        *(_reissue_rest(locked) if locked.payment.settled_minor else _keep_code(locked)),
+        event_of("payment_voided", at=locked.now, card_id=locked.row.card_id, payment_id=payment.id, facts=facts),
+    ]
 
 
 def _keep_code(locked: Locked) -> list[Write | None]:

@@ -14,7 +14,7 @@ from tests.api import digests
 from tests.world import make_world
 
 BOOKS = ("transfer", "event")
-KEYS = ("claim_key", "client_secret", "signing_key")
+KEYS = ("authorization_request", "claim_key", "client_secret", "signing_key")
 
 
 @contextmanager
@@ -105,6 +105,9 @@ OUT_OF_BOUNDS = [
     "UPDATE payment SET store_id = store_id",
     "UPDATE code SET card_id = card_id",
     "UPDATE client SET store_id = store_id",
+    "UPDATE authorization_request SET amount_minor = amount_minor",
+    "UPDATE authorization_request SET redirect_uri = redirect_uri",
+    "UPDATE authorization_request SET client_id = client_id",
     "UPDATE client_secret SET secret_hash = secret_hash",
     "UPDATE request SET content_hmac = content_hmac",
     "DELETE FROM card",

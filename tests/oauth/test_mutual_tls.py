@@ -14,9 +14,8 @@ from werkzeug.test import TestResponse
 from app import config
 from app.config import settings
 from app.errors import InvalidRequest
-from app.oauth import mutual_tls
+from app.oauth.certificate import SUBJECTS, thumbprint
 from app.oauth.clients import add_certified_client, disable_client
-from app.oauth.mutual_tls import SUBJECTS
 from tests.api import assert_problem
 from tests.oauth.certificates import HEADER, NAME, certificate, escaped_pem, rfc9440
 from tests.oauth.conftest import Party, basic, segments
@@ -71,7 +70,7 @@ def test_a_client_is_known_by_its_certificate(
     answer = ask(client, client_id, write(shown))
     assert answer.status_code == 200, answer.data
     assert answer.get_json()["token_type"] == "Bearer"
-    assert segments(answer.get_json()["access_token"])[1]["cnf"] == {"x5t#S256": mutual_tls.thumbprint(shown)}
+    assert segments(answer.get_json()["access_token"])[1]["cnf"] == {"x5t#S256": thumbprint(shown)}
 
 
 @pytest.mark.parametrize("subject", SHOWN.items(), ids=SHOWN)

@@ -245,7 +245,7 @@ def test_nothing_is_taken_from_the_query_string(client: FlaskClient, acme: Party
         (b"grant_type=client_credentials" + b"".join(b"&%d=1" % n for n in range(40)), "invalid_request"),
         (b"grant_type=client_credentials&x=" + b"x" * 9000, "invalid_request"),
         (b"grant_type=CLIENT_CREDENTIALS", "unsupported_grant_type"),
-        (b"grant_type=authorization_code&code=x", "unsupported_grant_type"),
+        (b"grant_type=authorization_code&code=x", "invalid_request"),
         (b"grant_type=password&username=x&password=y", "unsupported_grant_type"),
         (b"grant_type=refresh_token&refresh_token=x", "unsupported_grant_type"),
         (b"grant_type=client_credentials+", "unsupported_grant_type"),

@@ -10,4 +10,4 @@ def take_out_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on no statement locks a row, those included that were made before."""
     monkeypatch.setattr(Select, "with_for_update", lambda self, **_: self)
     monkeypatch.setattr(holds, "_CLAIM_AND_LOCK", holds._locking(holds._CLAIM))
-    monkeypatch.setattr(exchange, "_CLAIM_AND_LOCK", exchange._locking())
+    monkeypatch.setattr(exchange, "_CLAIM_AND_LOCK", exchange._locking(exchange._CLAIM))
