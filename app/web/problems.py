@@ -87,8 +87,8 @@ def answer_refusal(refusal: errors.Refusal) -> Response:
     if isinstance(refusal, errors.InvalidAccessToken):
         answer.headers["WWW-Authenticate"] = _challenge(refusal)
     if isinstance(refusal, errors.InsufficientScope):
-        scope = refusal.facts.get("scope", "")
-        answer.headers["WWW-Authenticate"] = f'{_scheme()} error="insufficient_scope", scope="{scope}"'
+        wanted = f', scope="{scope}"' if (scope := refusal.facts.get("scope")) else ""
+        answer.headers["WWW-Authenticate"] = f'{_scheme()} error="insufficient_scope"{wanted}'
     return answer
 
 

@@ -4,9 +4,26 @@ import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import * as client from "openid-client";
 import { certifiedFetch, issuer, payment, privateKey, told } from "./service.mjs";
+import { details, pay, REDIRECT_URI } from "./shopper.mjs";
 
 const discover = (clientId, metadata, auth, options = {}) =>
   client.discovery(issuer, clientId, metadata, auth, { algorithm: "oauth2", ...options });
+
+/** From a pushed request to the payment, as a program does that knows nothing but this library. */
+const checkOut = async (config, code, options) => {
+  const pkceCodeVerifier = client.randomPKCECodeVerifier();
+  const expectedState = client.randomState();
+  const parameters = {
+    redirect_uri: REDIRECT_URI,
+    code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+    code_challenge_method: "S256",
+    state: expectedState,
+    authorization_details: details(),
+  };
+  const url = await client.buildAuthorizationUrlWithPAR(config, parameters, options);
+  const back = await pay(url, code);
+  return client.authorizationCodeGrant(config, back, { pkceCodeVerifier, expectedState }, undefined, options);
+};
 
 describe("with a secret", () => {
   let config;
@@ -35,6 +52,11 @@ describe("with a secret", () => {
     await assert.rejects(client.fetchProtectedResource(config, access_token, payment, "GET"));
   });
 
+  test("has a shopper pay at the hosted checkout", async () => {
+    const token = await checkOut(config, told.codes[0]);
+    assert.equal(token.authorization_details[0].approved_amount.amount, "30.00");
+  });
+
   test("is told what was wrong", async () => {
     await assert.rejects(client.clientCredentialsGrant(config, { scope: "issue" }), { error: "invalid_scope" });
   });
@@ -56,6 +78,13 @@ for (const algorithm of ["ES256", "PS256", "EdDSA"]) {
         const answer = await client.fetchProtectedResource(config, token.access_token, payment, "GET", null, undefined, { DPoP });
         assert.equal(answer.status, 200);
       }
+    });
+
+    test("has a shopper pay at the hosted checkout", async () => {
+      const place = 1 + ["ES256", "PS256", "EdDSA"].indexOf(algorithm);
+      const token = await checkOut(config, told.codes[place], { DPoP });
+      assert.equal(token.token_type, "dpop");
+      assert.equal(token.authorization_details[0].approved_amount.amount, "30.00");
     });
   });
 }

@@ -21,11 +21,15 @@ from app.oauth.scopes import PARTY_SCOPES
 from tests.conformance.tls_proxy import HEADER, make_authority, tls_proxy
 from tests.oauth.test_client_assertion import PAIRS
 from tests.service import free_port, real_keys, served
-from tests.world import make_world
+from tests.world import World, make_world
 
 FOLDER = Path(__file__).parent
 SCOPES = (*PARTY_SCOPES["store"], "introspect")
 LEAST_NODE = 20
+#: As in shopper.mjs: nobody needs to be there.
+REDIRECT_URI = "https://shop.example/back"
+#: More than any suite has shoppers.
+CODES = 24
 
 pytestmark = pytest.mark.slow
 
@@ -79,17 +83,21 @@ def told(
         ):
             world = make_world()
             store: dict[str, Any] = {"mode": "test", "store_id": world.bookshop}
+            back: dict[str, Any] = {"redirect_uris": [REDIRECT_URI]}
             certificate, key = authority.issue("pay", x509.DNSName("pay.bookshop.example"))
             subject = ("san_dns", "pay.bookshop.example")
             certified = add_certified_client(name="erp", scopes=SCOPES, tls_subject=subject, **store)
             yield {
                 "issuer": origin,
                 "ca": str(authority.path),
-                "basic": _shown(add_client(name="plugin", scopes=SCOPES, **store)),
+                "basic": _shown(add_client(name="plugin", scopes=SCOPES, **back, **store)),
                 "issuing": _shown(add_client(name="erp", mode="test", issuer_id=world.issuer_id, scopes=["issue"])),
                 "keyed": {algorithm: _keyed(algorithm, store) for algorithm in ("ES256", "PS256", "EdDSA")},
                 "certified": {"client_id": certified, "certificate": str(certificate), "key": str(key)},
+                "other": _shown(add_client(name="other", scopes=SCOPES, **back, **store)),
                 "payment": world.payment().payment.id,
+                "codes": [world.code(5_000).code for _ in range(CODES)],
+                "dead_code": _dead_code(world),
             }
         log = (folder / "gunicorn.log").read_text()
         assert '"bug"' not in log
@@ -99,13 +107,22 @@ def told(
         forget_keys()
 
 
+def _dead_code(world: World) -> str:
+    """A code that was good once."""
+    code = world.code(1_000).code
+    payment = world.exchange(code).payment
+    world.settle(payment.id, 1_000)
+    return code
+
+
 def _shown(made: NewClient) -> dict[str, str]:
     return {"client_id": made.client_id, "client_secret": made.client_secret}
 
 
 def _keyed(algorithm: str, store: dict[str, Any]) -> dict[str, Any]:
     pair = PAIRS[algorithm]
-    client_id = add_keyed_client(name="erp", scopes=SCOPES, jwks={"keys": [pair.as_dict(private=False)]}, **store)
+    jwks = {"keys": [pair.as_dict(private=False)]}
+    client_id = add_keyed_client(name="erp", scopes=SCOPES, jwks=jwks, redirect_uris=[REDIRECT_URI], **store)
     return {"client_id": client_id, "jwk": pair.as_dict(private=True), "kid": pair.thumbprint()}
 
 
