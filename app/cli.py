@@ -201,22 +201,12 @@ def client() -> None:
 @click.option("--jwks", type=click.File(), help="A JWK Set of its public keys: it signs who it is, and has no secret.")
 @click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where shoppers go back to; again for each.")
 @wired
-def add_client(
-    name: str,
-    issuer_id: str | None,
-    store_id: str | None,
-    mode: str,
-    scopes: tuple[str, ...],
-    jwks: TextIO | None,
-    redirect_uris: tuple[str, ...],
-) -> None:
+def add_client(scopes: tuple[str, ...], jwks: TextIO | None, **asked: Any) -> None:
     """Add a client; prints its ID and its secret, this once."""
     from app.oauth.clients import add_client, add_keyed_client
     from app.oauth.scopes import PARTY_SCOPES
 
-    chosen = scopes or PARTY_SCOPES["issuer" if issuer_id else "store"]
-    asked: dict[str, Any] = {"name": name, "mode": mode, "issuer_id": issuer_id, "store_id": store_id, "scopes": chosen}
-    asked["redirect_uris"] = redirect_uris
+    asked["scopes"] = scopes or PARTY_SCOPES["issuer" if asked["issuer_id"] else "store"]
     if jwks is not None:
         click.echo(f"client_id      {add_keyed_client(**asked, jwks=_json_of(jwks))}")
     else:
