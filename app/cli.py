@@ -218,32 +218,22 @@ def client() -> None:
 @click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where shoppers go back to; again for each.")
 @wired
 def add_client(
-    name: str,
-    issuer_id: str | None,
-    store_id: str | None,
-    mode: str,
-    scopes: tuple[str, ...],
-    jwks: TextIO | None,
-    tls_subject: str | None,
-    tier: str | None,
-    redirect_uris: tuple[str, ...],
+    scopes: tuple[str, ...], jwks: TextIO | None, tls_subject: str | None, tier: str | None, **asked: Any
 ) -> None:
     """Add a client; prints its ID, and its secret, if it has one, this once."""
     from app.oauth.clients import add_certified_client, add_client, add_keyed_client
     from app.oauth.scopes import KEYED_SCOPES, PARTY_SCOPES
 
-    chosen = scopes or PARTY_SCOPES["issuer" if issuer_id else "store"]
+    asked["scopes"] = scopes or PARTY_SCOPES["issuer" if asked["issuer_id"] else "store"]
     if jwks is not None and tls_subject is not None:
         raise click.UsageError("A client is known by keys or by certificates, not by both.")
     has_secret = jwks is None and tls_subject is None
-    if has_secret and (tier == "fapi" or (tier is None and KEYED_SCOPES.intersection(chosen))):
+    if has_secret and (tier == "fapi" or (tier is None and KEYED_SCOPES.intersection(asked["scopes"]))):
         raise click.UsageError(
             "Such a client should hold a key: name its --jwks or --tls-subject, or insist on a secret by --tier basic."
         )
     if tier == "basic" and not has_secret:
         raise click.UsageError("A client of tier basic has a secret.")
-    asked: dict[str, Any] = {"name": name, "mode": mode, "issuer_id": issuer_id, "store_id": store_id, "scopes": chosen}
-    asked["redirect_uris"] = redirect_uris
     if jwks is not None:
         click.echo(f"client_id      {add_keyed_client(**asked, jwks=_json_of(jwks))}")
     elif tls_subject is not None:

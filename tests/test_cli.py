@@ -105,6 +105,27 @@ def test_a_client_is_added_rotated_and_disabled(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("migrated")
+def test_a_stores_client_is_told_where_its_shoppers_go_back_to(run: Run) -> None:
+    store_id = run("store", "add", "Bookshop", "--mode", "test").output.strip()
+    asked = ("client", "add", "Plugin", "--store", store_id, "--mode", "test")
+    good, other = "https://bookshop.example/paid", "http://127.0.0.1:8081/paid"
+    added = run(*asked, "--redirect-uri", good, "--redirect-uri", other).output
+    client_id = re.findall(r"^client_id +(\S+)$", added, re.MULTILINE)[0]
+    assert redirect_uris_of(client_id) == [good, other]
+    for uris in ([other], []):
+        assert run("client", "redirect-uris", client_id, *uris).output == f"{len(uris)} redirect URIs.\n"
+        assert redirect_uris_of(client_id) == uris
+    assert "https" in str(run("client", "redirect-uris", client_id, "http://bookshop.example/", status=1).exception)
+    assert "https" in str(run(*asked, "--redirect-uri", "bookshop.example", status=1).exception)
+
+
+def redirect_uris_of(client_id: str) -> list[str]:
+    with transaction() as db:
+        query = "SELECT unnest(redirect_uris) FROM client WHERE id = $1"
+        return list(db.exec_driver_sql(query, (client_id,)).scalars())
+
+
+@pytest.mark.usefixtures("migrated")
 def test_a_client_that_signs_is_added_with_its_keys_and_gets_others(run: Run, tmp_path: Path) -> None:
     issuer_id = run("issuer", "add", "Acme", "--mode", "test").output.strip()
     pair, other = (ECKey.generate_key("P-256") for _ in range(2))

@@ -259,7 +259,7 @@ def examples(name: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page(name), re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["docs/api.md", "docs/problems.md", "docs/balance-token.md"])
+@pytest.mark.parametrize("name", ["docs/api.md", "docs/problems.md", "docs/balance-token.md", "docs/checkout.md"])
 def test_every_json_example_is_json(name: str) -> None:
     assert [json.loads(example) for example in examples(name, "json")]
 

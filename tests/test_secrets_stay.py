@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from email.message import Message
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
@@ -22,10 +24,11 @@ from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from app import config
 from app.issuance.code import draw_code, show_code
 from app.oauth.client_secrets import rotate_secret
-from app.oauth.clients import NewClient, add_client
+from app.oauth.clients import NewClient, add_client, replace_redirect_uris
 from app.oauth.scopes import PARTY_SCOPES
 from app.secrecy import random_secret
 from tests.api import money
+from tests.checkout.shop import CALLBACK, challenge_of, details
 from tests.mail.post_office import PostOffice, free_port, opened
 from tests.secrets_search import ENCODINGS, found_in, found_in_tables
 from tests.service import ROOT, environment, served
@@ -89,6 +92,22 @@ class Walk:
         assert status == 200, told
         return self.plant("access token", told["access_token"])
 
+    def form(
+        self, path: str, form: dict[str, str] | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[Message, str]:
+        """Posts a form, then once into each planted bug, or without one gets a page; headers and text of the answer."""
+        body = urlencode(form).encode() if form is not None else None
+        asked = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+        for bug in ("raise", "query", "log"):
+            self.ask("POST", path, body, {**asked, PROVOKE: bug} if bug != "log" else {PROVOKE: bug})
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=15)
+        try:
+            connection.request("GET" if body is None else "POST", path, body, asked)
+            answer = connection.getresponse()
+            return answer.headers, answer.read().decode()
+        finally:
+            connection.close()
+
     def letter(self, address: str) -> str:
         """The claim link of the next letter to this address."""
         until = time.monotonic() + PATIENCE_S
@@ -143,6 +162,7 @@ def walk_the_path(walk: Walk) -> None:
     payment_id = exchange(walk, first_code, bookshop, toyshop)
     status, told = walk.post(f"/v1/payments/{payment_id}/settlements", {"amount": money(3_000)}, bookshop)
     assert status == 201, told
+    pay_at_the_checkout(walk, store, world_code(walk, acme))
     second_link = walk.letter(SAM)
     assert walk.ask("GET", f"/v1/cards/{card_id}/events", None, {"Authorization": f"Bearer {acme}"})[0] == 200
     walk.claim(second_link)
@@ -152,6 +172,14 @@ def walk_the_path(walk: Walk) -> None:
     correct_an_address(walk, acme)
     show_a_link(walk, acme)
     send_nonsense(walk, [first_code, key, acme, issuer.client_secret])
+
+
+def world_code(walk: Walk, acme: str) -> str:
+    """The code of another card, whose link the issuer delivers."""
+    body = card_body(walk.world.programme_id, holder={"email": SAM}, deliver="link")
+    status, told = walk.post("/v1/cards", body, acme)
+    assert status == 201, told
+    return walk.claim(walk.plant("claim link", told["claim_link"]))
 
 
 def issue_by_letter(walk: Walk, acme: str) -> str:
@@ -179,6 +207,39 @@ def exchange(walk: Walk, code: str, bookshop: str, toyshop: str) -> str:
     assert walk.post("/v1/payments", {"code": code, "code ": code, "order_reference": 5}, bookshop)[0] == 422
     assert walk.ask("GET", f"/v1/payments/{code}?code={code}", None, {"Authorization": f"Bearer {bookshop}"})[0] == 404
     return str(told["id"])
+
+
+def pay_at_the_checkout(walk: Walk, client: NewClient, code: str) -> None:
+    """Through the hosted page, with a wrong code first, and every secret of the way; then the code is good again."""
+    replace_redirect_uris(client.client_id, [CALLBACK])
+    verifier = walk.plant("checkout verifier", random_secret())
+    store = basic(client.client_id, client.client_secret)
+    asked = {
+        "response_type": "code",
+        "redirect_uri": CALLBACK,
+        "state": "state-1",
+        "code_challenge": challenge_of(verifier),
+        "code_challenge_method": "S256",
+        "authorization_details": json.dumps(details()),
+    }
+    _, pushed = walk.form("/oauth/par", asked, store)
+    request_uri = json.loads(pushed)["request_uri"]
+    walk.plant("checkout request", request_uri.rpartition(":")[2])
+    path = "/oauth/authorize?" + urlencode({"client_id": client.client_id, "request_uri": request_uri})
+    opened, page = walk.form(path)
+    cookie = walk.plant("checkout browser", opened["Set-Cookie"].partition("=")[2].partition(";")[0])
+    csrf = walk.plant("checkout form", re.findall(r'name="csrf" value="([^"]+)"', page)[0])
+    browser = {"Cookie": opened["Set-Cookie"].partition(";")[0], "Origin": f"http://127.0.0.1:{walk.port}"}
+    assert cookie in browser["Cookie"]
+    unknown = walk.plant("unknown code", show_code(draw_code()))
+    for typed in (unknown, code[:-1], code):
+        back, _ = walk.form(path, {"action": "code", "csrf": csrf, "code": typed}, browser)
+    authorization_code = parse_qs(urlsplit(back["Location"]).query)["code"][0]
+    walk.plant("checkout authorization code", authorization_code)
+    grant = {"grant_type": "authorization_code", "code": authorization_code, "code_verifier": verifier}
+    walk.form("/oauth/token", {**grant, "code_verifier": walk.plant("wrong verifier", random_secret())}, store)
+    _, told = walk.form("/oauth/token", grant, store)
+    walk.plant("access token", json.loads(told)["access_token"])
 
 
 def correct_an_address(walk: Walk, acme: str) -> None:
@@ -274,7 +335,8 @@ def test_no_log_line_and_no_cell_holds_a_secret_after_the_whole_path(
     assert "some.package" in told
     assert "masked" in told
     assert all(line.startswith("{") for line in told.splitlines()), "a line that is no JSON went past the masking"
-    by_design = {name: secret for name, secret in walk.planted.items() if not name.startswith("client secret")}
+    of_256_bits = ("client secret", "checkout")  # kept as SHA-256
+    by_design = {name: secret for name, secret in walk.planted.items() if not name.startswith(of_256_bits)}
     assert found_in_tables(own_admin, walk.planted) == set()
     assert found_in_tables(own_admin, by_design, also_hashed=True) == set()
 

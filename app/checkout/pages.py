@@ -83,7 +83,11 @@ def for_people(view: View) -> View:
 @for_people
 def show_checkout() -> Response:
     """Opens the request for the browser that comes first, and shows it. Parameters beside the two are not looked at:
-    what counts was pushed (RFC 9101, section 6.3)."""
+    what counts was pushed (RFC 9101, section 6.3). Who fetches it without looking at it opens nothing."""
+    if request.method == "HEAD":
+        return Response()
+    if "prefetch" in request.headers.get("Sec-Purpose", ""):
+        return Response(status=503)
     view = open_checkout(_browser())
     answer = _view_page(view)
     if view.secret is not None:
@@ -165,7 +169,12 @@ def _own_address() -> str:
 
 
 def _told(refusal: Refusal) -> Response:
-    answer = _view_page(read_checkout(_browser()), status=status_of(refusal), refusal=refusal)
+    """The refusal beside the form, or alone where there is none to show: the first look at a request was refused, or
+    the database is away."""
+    try:
+        answer = _view_page(read_checkout(_browser()), status=status_of(refusal), refusal=refusal)
+    except (Busy, CheckoutNotFound):
+        answer = _page("busy", status=status_of(refusal))
     if isinstance(refusal, Busy):
         answer.headers["Retry-After"] = str(refusal.retry_after_s)
     return answer

@@ -22,6 +22,7 @@ _SECRETS = re.compile(
     | (?<![\w-])scrip_(?:live|test)_[\w-]+                                                      # a client secret
     | eyJ[\w-]{8,}\.[\w-]+\.[\w-]*                                                            # a JWT
     | (?<![\w-])[\w-]{43}(?![\w-])                                                              # 256 bits in base64
+    | (?<=%3[Aa])[\w-]{43}(?![\w-])                                                            # … in a request_uri
     | (?i:bearer|basic)\s+[\w.~+/=-]{8,}                                                       # an Authorization header
     | [^\s"'<>@,;:=]+@[^\s"'<>@,;:=]+\.[A-Za-z]{2,}                                             # an e-mail address
     | (?<=://)[^\s/:@]+:[^\s/@]+(?=@)                                                           # a password in a URL

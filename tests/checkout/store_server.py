@@ -23,7 +23,8 @@ from tests.holder.conftest import Quiet
 
 @dataclass
 class StoreServer:
-    """What the store knows of its shopper's order. `lazy`: it does not redeem the code that it gets."""
+    """What the store knows of its shopper's order. `lazy`: it does not redeem the code that it gets; `leads_on`: where
+    its callback redirects to."""
 
     scrip: str
     credentials: NewClient
@@ -31,6 +32,7 @@ class StoreServer:
     amount: str = "30.00"
     order: str = "123"
     lazy: bool = False
+    leads_on: str = ""
     verifier: str = ""
     state: str = ""
     came_back: list[dict[str, str]] = field(default_factory=list)
@@ -99,13 +101,15 @@ def store_app(store: StoreServer) -> Flask:
         return redirect(store.checkout_url(), 303)
 
     @app.get("/paid")
-    def paid() -> str:
+    def paid() -> str | Response:
         back = request.args.to_dict()
         store.came_back.append(back)
         if "error" in back:
             return "<h1>Not paid</h1>"
         if not store.lazy:
             store.token = store.redeem(back["code"])
+        if store.leads_on:
+            return redirect(store.leads_on, 303)
         return "<h1>Thank you</h1>"
 
     return app

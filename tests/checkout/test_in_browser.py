@@ -273,6 +273,27 @@ def test_cancelled_after_the_yes_in_another_tab(
     assert [payment.state for payment in payments(world)] == ["voided"]
 
 
+def test_the_callback_may_lead_on_within_its_own_origin(page: Page, store: StoreServer, world: World) -> None:
+    store.leads_on = "/?order=123"
+    go_to_checkout(page, store)
+    pay(page, world.code().code)
+    expect(page.get_by_role("heading", name="Your cart")).to_be_visible()
+
+
+def test_the_browser_does_not_follow_a_callback_that_leads_on_to_a_third_origin(
+    page: Page, store: StoreServer, world: World
+) -> None:
+    """Chromium asks our `form-action` for every step; the store has its payment all the same."""
+    store.leads_on = store.url.replace("127.0.0.1", "localhost")
+    go_to_checkout(page, store)
+    refused = []
+    page.on("console", lambda said: refused.append(said.text) if "form-action" in said.text else None)
+    pay(page, world.code().code)
+    page.wait_for_timeout(1_500)
+    assert refused
+    assert store.token["authorization_details"]
+
+
 def test_a_second_browser_with_the_same_address_sees_nothing(
     page: Page, new_context: Callable[..., BrowserContext], store: StoreServer
 ) -> None:

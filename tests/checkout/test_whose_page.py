@@ -9,6 +9,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app import clock, config
+from app.checkout import pages, try_code
+from app.errors import Busy
 from app.ids import new_id
 from app.oauth.authorization_request import URI_PREFIX
 from app.oauth.clients import disable_client, replace_redirect_uris
@@ -168,6 +170,42 @@ def test_what_is_no_decision_is_a_page(shop: Shop, shopper: Shopper) -> None:
             "/oauth/authorize", query_string=pushed.query, data=b"\xff\xfe", headers={"Origin": ORIGIN}
         )
         assert raw.status_code == 403
+
+
+def test_who_fetches_the_page_without_looking_at_it_opens_nothing(shop: Shop, shopper: Shopper, app: Flask) -> None:
+    pushed, scanner = shop.push(), app.test_client()
+    with nothing_changes():
+        assert scanner.head("/oauth/authorize", query_string=pushed.query).status_code == 200
+        for purpose in ("prefetch", "prefetch;prerender"):
+            early = scanner.get("/oauth/authorize", query_string=pushed.query, headers={"Sec-Purpose": purpose})
+            assert early.status_code == 503
+            assert early.data == b""
+    assert shopper.open(pushed).status_code == 200
+
+
+def test_a_busy_service_says_so_on_a_page(
+    shop: Shop, shopper: Shopper, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed, fresh = shop.push(), shop.push()
+    csrf = csrf_of(shopper.open(pushed))
+
+    def be_busy(*_: object, **__: object) -> None:
+        raise Busy(retry_after_s=3)
+
+    monkeypatch.setattr(pages, "open_checkout", be_busy)
+    monkeypatch.setattr(try_code, "hashes_to_look_up", be_busy)
+    posted = shopper.post(pushed, action="code", csrf=csrf, code=world.code().code)
+    assert "Pay with your gift card" in posted.text
+    monkeypatch.setattr(pages, "read_checkout", be_busy)
+    for answer in (posted, shopper.open(fresh), shopper.post(pushed, action="code", csrf=csrf, code=world.code().code)):
+        assert (answer.status_code, answer.headers["Retry-After"], answer.mimetype) == (503, "3", "text/html")
+        assert "Nothing is lost" in answer.text
+    assert (
+        rows("SELECT tries FROM authorization_request WHERE state = 'opened' AND client_id = :id", id=pushed.client_id)[
+            0
+        ].tries
+        == 0
+    )
 
 
 def test_headers_of_every_page_and_answer(shop: Shop, shopper: Shopper, world: World) -> None:
