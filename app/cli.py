@@ -187,6 +187,17 @@ def list_stores() -> None:
         click.echo(f"{found.id}  {found.mode}  {found.name}")
 
 
+@store.command("origins")
+@click.argument("store_id", metavar="STORE")
+@click.argument("origins", nargs=-1, metavar="[ORIGIN]...")
+@wired
+def set_store_origins(store_id: str, origins: tuple[str, ...]) -> None:
+    """Let pages of these origins show the store's field for codes, in place of all before; none without any."""
+    from app.redemption.store import set_origins
+
+    click.echo("\n".join(set_origins(store_id, origins)) or "No page may show the field.")
+
+
 @scrip.group()
 def client() -> None:
     """The machines of issuers and stores."""
@@ -340,12 +351,8 @@ def _connected() -> Iterator[None]:
 
 
 def _make_roles(migrate_url: str) -> None:
-    make_roles(
-        _env("DATABASE_ADMIN_URL"),
-        migrate_url=migrate_url,
-        service_url=_env("DATABASE_URL"),
-        reader_url=os.environ.get("DATABASE_READER_URL"),
-    )
+    reader = os.environ.get("DATABASE_READER_URL")
+    make_roles(_env("DATABASE_ADMIN_URL"), migrate_url=migrate_url, service_url=_env("DATABASE_URL"), reader_url=reader)
 
 
 def _differences() -> int:
