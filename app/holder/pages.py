@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache, wraps
-from hashlib import sha256
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from app.holder.state import HolderView, read_sent_to, read_view
 from app.ids import LinkId, is_id
 from app.issuance.claim import Claimed
 from app.web.arguments import read_json
+from app.web.browsers import asset_url, is_origin
 from app.web.context import Acting, acting
 from app.web.display import display_date, display_money, last_day
 from app.web.problems import status_of
@@ -28,6 +28,7 @@ Fields = Mapping[str, Any]
 
 #: Larger than any pasted link, far smaller than what would cost us anything.
 MAX_BODY_BYTES = 4096
+STATIC = Path(__file__).parent / "static"
 JSON, FORM, HTML = "application/json", "application/x-www-form-urlencoded", "text/html"
 
 blueprint = Blueprint(
@@ -173,7 +174,7 @@ def _is_same_origin() -> bool:
     origin = request.headers.get("Origin")
     if origin == "null":
         return request.headers.get("Sec-Fetch-Site") == "same-origin"
-    return sessions.is_origin(origin, settings().public_url)
+    return is_origin(origin, settings().public_url)
 
 
 def _set_session(answer: Response, session: str) -> None:
@@ -282,7 +283,7 @@ def page_words() -> dict[str, Callable[..., object]]:
     """How these pages show money and times, and name their files."""
     return {
         "money": display_money,
-        "asset": _asset_url,
+        "asset": partial(asset_url, "holder", STATIC),
         "utc": _utc,
         "in_utc": _in_words,
         "day": display_date,
@@ -297,10 +298,3 @@ def _utc(at: datetime) -> str:
 def _in_words(at: datetime) -> str:
     """What stands on the page until its script puts it into the browser's own zone."""
     return f"{display_date(at)}, {at.astimezone(UTC):%H:%M} UTC"
-
-
-@lru_cache(maxsize=16)
-def _asset_url(name: str) -> str:
-    """A file's URL with a mark of its content, so that it can be kept for ever."""
-    mark = sha256((Path(__file__).parent / "static" / name).read_bytes()).hexdigest()[:12]
-    return url_for("holder.static", filename=name, v=mark)

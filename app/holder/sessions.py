@@ -1,7 +1,6 @@
 """The short session of a page that has shown a code, and the nonce of a page without JavaScript: signed, not stored."""
 
 from hashlib import sha256
-from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, Signer, TimestampSigner, URLSafeSerializer, URLSafeTimedSerializer
 
@@ -54,11 +53,6 @@ def is_form_key(cookie: str, presented: object) -> bool:
     return isinstance(presented, str) and _form_signer().verify_signature(cookie, presented)
 
 
-def is_origin(presented: str | None, own_url: str) -> bool:
-    """Whether an Origin header names the origin of `own_url`; browsers leave out a scheme's own port."""
-    return _origin_of(presented or "") == _origin_of(own_url)
-
-
 def sign_nonce() -> str:
     """A nonce for a browser without JavaScript, in a form that shows it is ours."""
     return _nonces().dumps(random_secret())
@@ -71,14 +65,6 @@ def nonce_of_form(signed: object) -> str | None:
     except BadSignature:
         return None
     return nonce if isinstance(nonce, str) and is_secret(nonce) else None
-
-
-def _origin_of(url: str) -> tuple[str, str | None, int | None] | None:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    except ValueError:
-        return None
 
 
 def _keys() -> list[bytes]:

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from app import clock, config
 from app.holder import sessions
 from app.ids import new_id
+from app.web.browsers import is_origin
 from tests.holder.asking import ORIGIN, csrf, issue, json_of, newest_link, open_link
 from tests.world import World, rows
 
@@ -254,7 +255,7 @@ def test_a_lapsed_link_asks_for_a_new_one(client: FlaskClient, world: World) -> 
     ],
 )
 def test_an_origin_is_ours_by_scheme_host_and_port(presented: str | None, own: str, same: bool) -> None:
-    assert sessions.is_origin(presented, own) is same
+    assert is_origin(presented, own) is same
 
 
 def test_a_held_card_gets_no_new_link(client: FlaskClient, world: World) -> None:
