@@ -136,7 +136,7 @@ def other_body(path: str, body: dict[str, Any]) -> dict[str, Any] | None:
     if verb == "cards":
         return {**body, "amount": money(5_001)}
     if verb == "payments":
-        return {**OTHER_BODIES[verb], "code": body["code"]}
+        return {**body, "order_reference": "order-2"}
     return OTHER_BODIES.get(verb)
 
 
