@@ -34,7 +34,7 @@ def make_code_token(typed: str, *, asker: rules.Asker, amount: Money) -> str:
     code = read_code(typed)
     if code is None:
         raise CodeMistyped()
-    hashes = hashes_to_look_up(code)
+    hashes = hashes_to_look_up(code, for_anybody=True)
     code_token = PREFIX + random_secret()
     try:
         with transaction() as db:

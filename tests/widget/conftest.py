@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page
+from playwright.sync_api import Browser, BrowserContext, FrameLocator, Locator, Page, expect
 
 from app import config
 from app.oauth.clients import add_client
@@ -208,3 +208,18 @@ def page(new_page: Callable[..., Page]) -> Page:
 def frame_of(page: Page) -> FrameLocator:
     """The field's frame in the store's page."""
     return page.frame_locator("scrip-code iframe")
+
+
+def field_of(page: Page) -> Locator:
+    """The field, once it can be typed into."""
+    found = frame_of(page).get_by_role("textbox", name="Gift card code")
+    expect(found).to_be_enabled()
+    return found
+
+
+def type_in(page: Page, text: str) -> None:
+    """With the keyboard, into the field; the frame is another process, to which the focus must have gone."""
+    field_of(page).click()
+    page.wait_for_function("() => document.activeElement.localName === 'scrip-code'")
+    expect(field_of(page)).to_be_focused()
+    page.keyboard.type(text)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.holder.conftest import DESKTOP, PHONE, SMALL_PHONE
-from tests.widget.conftest import MISTYPED, UNKNOWN, Shop, frame_of
+from tests.widget.conftest import MISTYPED, UNKNOWN, Shop, field_of, frame_of, type_in
 
 pytestmark = pytest.mark.browser
 
@@ -39,11 +39,9 @@ def test_photograph(new_page: Callable[..., Page], shop: Shop, code: str, name: 
     viewport, scheme, shop.style = CASES[name]
     page = new_page(viewport=viewport, color_scheme=scheme, device_scale_factor=2)
     page.goto(shop.origin)
-    alert, field = frame_of(page).get_by_role("alert"), frame_of(page).get_by_role("textbox")
-    expect(field).to_be_enabled()
+    alert, field = frame_of(page).get_by_role("alert"), field_of(page)
     photograph(page, f"1-empty-{name}")
-    field.click()
-    page.keyboard.type(MISTYPED)
+    type_in(page, MISTYPED)
     expect(alert).to_contain_text("typing mistake")
     photograph(page, f"2-mistyped-{name}")
     field.fill(UNKNOWN)

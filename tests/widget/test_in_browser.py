@@ -7,31 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Frame, Locator, Page, Request, expect
+from playwright.sync_api import Frame, Page, Request, Route, expect
 
 from app.money import Money
 from app.redemption.store import set_origins
 from tests.holder.conftest import DESKTOP, SMALL_PHONE
 from tests.secrets_search import found_in
-from tests.widget.conftest import MISTYPED, UNKNOWN, Shop, claim, frame_of
+from tests.widget.conftest import MISTYPED, UNKNOWN, Shop, claim, field_of, frame_of, type_in
 from tests.world import World, rows
 
 pytestmark = pytest.mark.browser
 
 VECTORS = json.loads((Path(__file__).parents[2] / "docs" / "code_vectors.json").read_text())
-
-
-def field(page: Page) -> Locator:
-    """The field, once it can be typed into."""
-    found = frame_of(page).get_by_role("textbox", name="Gift card code")
-    expect(found).to_be_enabled()
-    return found
-
-
-def type_in(page: Page, text: str) -> None:
-    """With the keyboard, into the field that has the focus."""
-    field(page).click()
-    page.keyboard.type(text)
 
 
 def press_pay(page: Page) -> None:
@@ -94,9 +81,9 @@ def test_the_code_has_left_the_field_once_there_is_a_token(page: Page, shop: Sho
     type_in(page, code)
     press_pay(page)
     wait_for(page, "token")
-    expect(field(page)).to_have_value("")
+    expect(field_of(page)).to_have_value("")
     page.keyboard.press("Control+z")
-    expect(field(page)).to_have_value("")
+    expect(field_of(page)).to_have_value("")
     assert found_in(inner_frame(page).content().encode(), {"code": code}) == set()
 
 
@@ -142,7 +129,7 @@ def test_what_the_page_changes_later_is_what_the_field_shows_and_the_token_is_bo
     page: Page, shop: Shop, code: str
 ) -> None:
     page.goto(shop.origin)
-    field(page)
+    field_of(page)
     set_attributes(page, amount="4500", order="order-2", shopper="0123456789abcdef")
     expect(frame_of(page).get_by_text("Up to 45.00 GBP")).to_be_visible()
     shop.order = {"order_reference": "order-2", "shopper": {"key_hash": "0123456789abcdef"}}
@@ -155,7 +142,7 @@ def test_what_the_page_changes_later_is_what_the_field_shows_and_the_token_is_bo
 
 def test_amounts_are_shown_with_the_digits_of_their_currency(page: Page, shop: Shop) -> None:
     page.goto(shop.origin)
-    field(page)
+    field_of(page)
     for amount, currency, shown in (
         ("3000", "JPY", "3000 JPY"),
         ("3000", "KWD", "3.000 KWD"),
@@ -178,12 +165,12 @@ def test_a_typing_mistake_is_told_as_soon_as_the_code_is_whole_and_never_sent(pa
     expect(frame_of(page).get_by_role("alert")).to_have_text("")
     page.keyboard.type(MISTYPED[-1])
     expect(frame_of(page).get_by_role("alert")).to_contain_text("typing mistake")
-    expect(field(page)).to_have_attribute("aria-invalid", "true")
+    expect(field_of(page)).to_have_attribute("aria-invalid", "true")
     press_pay(page)
     assert wait_for(page, "error")["slug"] == "code-mistyped"
     assert asked == []
     page.keyboard.press("Tab")
-    field(page).click()
+    field_of(page).click()
     page.keyboard.press("End")
     page.keyboard.press("Backspace")
     expect(frame_of(page).get_by_role("alert")).to_have_text("")
@@ -191,7 +178,7 @@ def test_a_typing_mistake_is_told_as_soon_as_the_code_is_whole_and_never_sent(pa
 
 def test_an_empty_field_is_told_by_words_of_its_own(page: Page, shop: Shop) -> None:
     page.goto(shop.origin)
-    field(page)
+    field_of(page)
     press_pay(page)
     assert wait_for(page, "error")["slug"] == "code-mistyped"
     expect(frame_of(page).get_by_role("alert")).to_have_text("Type the code of your gift card.")
@@ -205,8 +192,8 @@ def test_a_refused_code_stays_in_the_field_and_nothing_of_the_card_is_told(
     press_pay(page)
     refused = wait_for(page, "error")
     assert refused.keys() == {"slug", "message"} and refused["slug"] == "code-not-accepted"
-    expect(field(page)).to_have_value(UNKNOWN)
-    field(page).fill("")
+    expect(field_of(page)).to_have_value(UNKNOWN)
+    field_of(page).fill("")
     page.evaluate("element.setAttribute('currency', 'EUR')")
     expect(frame_of(page).get_by_text("Up to 30.00 EUR")).to_be_visible()
     type_in(page, code)
@@ -215,26 +202,53 @@ def test_a_refused_code_stays_in_the_field_and_nothing_of_the_card_is_told(
     assert "GBP" not in json.dumps(page.evaluate("told"))
 
 
+def answer_by(page: Page, *answers: Callable[[Route], None]) -> None:
+    """The first requests for a token are answered so, and all after them by the service."""
+    left = iter(answers)
+    page.route("**/code-tokens", lambda route: next(left, pass_on)(route))
+
+
+def lose(route: Route) -> None:
+    route.abort()
+
+
+def be_busy(route: Route) -> None:
+    route.fulfill(status=503, headers={"Retry-After": "1"}, json={"slug": "busy"})
+
+
+def break_down(route: Route) -> None:
+    route.fulfill(status=500, body="<html>")
+
+
+def pass_on(route: Route) -> None:
+    route.continue_()
+
+
 def test_when_we_cannot_be_reached_or_are_busy_the_shopper_is_told_and_tries_again(
     page: Page, shop: Shop, code: str
 ) -> None:
-    answers = [
-        lambda route: route.abort(),
-        lambda route: route.fulfill(status=503, headers={"Retry-After": "7"}, json={"slug": "busy"}),
-        lambda route: route.fulfill(status=500, body="<html>"),
-        lambda route: route.continue_(),
-    ]
     page.goto(shop.origin)
     type_in(page, code)
-    page.route("**/code-tokens", lambda route: answers.pop(0)(route))
+    answer_by(page, lose, *[be_busy] * 4, break_down)
     for slug in ("unreachable", "busy", "unreachable"):
         press_pay(page)
         page.wait_for_function("slug => told.at(-1)[1]?.slug === slug", arg=slug)
         page.evaluate("told.push(['seen', null])")
-        expect(field(page)).to_have_value(code)
-    assert [one.get("retry_after_s") for one in told(page, "error")] == [None, 7, None]
+        expect(field_of(page)).to_have_value(code)
+    assert [one.get("retry_after_s") for one in told(page, "error")] == [None, 1, None]
     press_pay(page)
     expect(page.locator("output")).to_have_text(re.compile("^201 pay_"))
+
+
+def test_a_service_that_is_busy_for_a_moment_is_asked_again_before_the_shopper_hears_of_it(
+    page: Page, shop: Shop, code: str
+) -> None:
+    page.goto(shop.origin)
+    type_in(page, code)
+    answer_by(page, be_busy)
+    press_pay(page)
+    expect(page.locator("output")).to_have_text(re.compile("^201 pay_"))
+    assert told(page, "error") == []
 
 
 def test_an_attribute_that_cannot_be_right_is_named_and_closes_the_field(page: Page, shop: Shop) -> None:
@@ -251,13 +265,13 @@ def test_an_attribute_that_cannot_be_right_is_named_and_closes_the_field(page: P
         ("shopper", "short"),
         ("shopper", "Sam Holder"),
     ):
-        field(page)
+        field_of(page)
         set_attributes(page, **{name: value})
         expect(frame_of(page).get_by_role("textbox")).to_be_disabled()
         refused = told(page, "error")[-1]
         assert refused["slug"] == "invalid-request" and f"attribute {name} " in refused["message"]
         set_attributes(page, order="order-1", amount="3000", currency="GBP", shopper="shopper-1")
-    field(page)
+    field_of(page)
     expect(frame_of(page).get_by_role("alert")).to_have_text("")
 
 
@@ -386,7 +400,7 @@ def test_the_field_cannot_be_read_by_the_page(page: Page, shop: Shop, code: str)
 
 def test_an_element_moved_in_the_page_or_given_another_store_begins_anew(page: Page, shop: Shop, code: str) -> None:
     page.goto(shop.origin)
-    field(page)
+    field_of(page)
     page.evaluate("document.querySelector('main').prepend(element)")
     page.wait_for_function("() => told.filter(([name]) => name === 'ready').length === 2")
     type_in(page, code)
@@ -403,23 +417,23 @@ def test_an_element_moved_in_the_page_or_given_another_store_begins_anew(page: P
 def test_groups_of_four_as_one_types_corrects_and_pastes(page: Page, shop: Shop) -> None:
     page.goto(shop.origin)
     type_in(page, "7kq4z")
-    expect(field(page)).to_have_value("7KQ4-Z")
+    expect(field_of(page)).to_have_value("7KQ4-Z")
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
     page.keyboard.type("x")
-    expect(field(page)).to_have_value("7KXQ-4Z")
-    assert field(page).evaluate("field => field.selectionStart") == 3
+    expect(field_of(page)).to_have_value("7KXQ-4Z")
+    assert field_of(page).evaluate("field => field.selectionStart") == 3
     page.keyboard.press("Control+a")
     page.keyboard.insert_text("  ma4k v30w-8p9cgem6 ")
-    expect(field(page)).to_have_value("MA4K-V30W-8P9C-GEM6")
+    expect(field_of(page)).to_have_value("MA4K-V30W-8P9C-GEM6")
     page.keyboard.press("Control+a")
     page.keyboard.insert_text("ＭA4K：x")
-    expect(field(page)).to_have_value("ＭA4K-：X")
+    expect(field_of(page)).to_have_value("ＭA4K-：X")
 
 
 def test_the_frames_script_reads_codes_as_the_service_does(page: Page, shop: Shop) -> None:
     page.goto(shop.origin)
-    field(page)
+    field_of(page)
     frame = inner_frame(page)
     for one in VECTORS["codes"]:
         assert frame.evaluate("text => codes.read(text)", one["shown"]) == one["code"]
@@ -435,15 +449,15 @@ def test_it_fits_and_nothing_scrolls_or_zooms(new_page: Callable[..., Page], sho
     page = new_page(viewport=viewport, has_touch=True, is_mobile=viewport is SMALL_PHONE)
     shop.style = "body { margin: 0 } main { padding: 16px }"
     page.goto(shop.origin)
-    field(page).tap()
-    page.keyboard.type(MISTYPED)
+    field_of(page).tap()
+    type_in(page, MISTYPED)
     expect(frame_of(page).get_by_role("alert")).to_contain_text("typing mistake")
     page.wait_for_timeout(200)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     over = "() => [root.scrollWidth - innerWidth, root.scrollHeight - innerHeight]"
     assert inner_frame(page).evaluate(over.replace("root", "document.documentElement")) == [0, 0]
-    assert field(page).evaluate("field => parseFloat(getComputedStyle(field).fontSize)") >= 16
-    box, label = field(page).bounding_box(), page.get_by_role("heading").bounding_box()
+    assert field_of(page).evaluate("field => parseFloat(getComputedStyle(field).fontSize)") >= 16
+    box, label = field_of(page).bounding_box(), page.get_by_role("heading").bounding_box()
     assert box is not None and label is not None
     assert box["x"] == label["x"] == 16, "the field stands in line with the page"
     assert box["height"] >= 44, "a finger finds it"
@@ -452,24 +466,24 @@ def test_it_fits_and_nothing_scrolls_or_zooms(new_page: Callable[..., Page], sho
 def test_phone_keyboards_are_told_what_a_code_is(page: Page, shop: Shop) -> None:
     page.goto(shop.origin)
     names = ("autocapitalize", "autocomplete", "autocorrect", "spellcheck", "inputmode", "enterkeyhint")
-    found = [field(page).get_attribute(name) for name in names]
+    found = [field_of(page).get_attribute(name) for name in names]
     assert found == ["characters", "off", "off", "false", "text", "done"]
 
 
 def test_readers_of_screens_hear_what_it_is_and_what_is_wrong(page: Page, shop: Shop) -> None:
     page.goto(shop.origin)
-    field(page)
+    field_of(page)
     assert page.locator("scrip-code iframe").get_attribute("title") == "Gift card code"
-    expect(field(page)).to_have_accessible_description("Up to 30.00 GBP")
+    expect(field_of(page)).to_have_accessible_description("Up to 30.00 GBP")
     type_in(page, MISTYPED)
     expect(frame_of(page).get_by_role("alert")).to_be_visible()
-    expect(field(page)).to_have_accessible_description(re.compile("^Up to 30.00 GBP There is a typing mistake"))
+    expect(field_of(page)).to_have_accessible_description(re.compile("^Up to 30.00 GBP There is a typing mistake"))
 
 
 def look(page: Page, *names: str) -> list[str]:
     """Computed styles of the field."""
     read = "(field, names) => names.map(name => getComputedStyle(field).getPropertyValue(name))"
-    found: list[str] = field(page).evaluate(read, list(names))
+    found: list[str] = field_of(page).evaluate(read, list(names))
     return found
 
 
@@ -482,7 +496,7 @@ def test_the_pages_variables_dress_the_field(page: Page, shop: Shop) -> None:
     assert look(page, *wanted) == ["rgb(92, 31, 122)", "rgb(255, 251, 230)", "rgb(1, 2, 3)", "16px", "20px"]
     page.evaluate("element.className = 'big'")
     page.evaluate("element.style.setProperty('--scrip-font-size', '24px')")
-    expect(field(page)).to_have_css("font-size", "24px")
+    expect(field_of(page)).to_have_css("font-size", "24px")
 
 
 HOSTILE = {
@@ -551,7 +565,7 @@ def test_without_the_element_or_loaded_twice_the_script_does_no_harm(page: Page,
 
 def test_two_fields_on_one_page_do_not_hear_each_other(page: Page, shop: Shop, service: str, world: World) -> None:
     page.goto(shop.origin)
-    field(page)
+    field_of(page)
     page.evaluate("""() => {
         window.other = element.cloneNode();
         window.others = [];
@@ -562,6 +576,8 @@ def test_two_fields_on_one_page_do_not_hear_each_other(page: Page, shop: Shop, s
     page.wait_for_function("() => others.includes('ready')")
     first = frame_of(page).first.get_by_role("textbox")
     first.click()
+    page.wait_for_function("() => document.activeElement === element")
+    expect(first).to_be_focused()
     page.keyboard.type(claim(service, world))
     page.keyboard.press("Enter")
     expect(page.locator("output")).to_have_text(re.compile("^201 pay_"))

@@ -3,6 +3,7 @@
 
 (() => {
   const PATIENCE_MS = 20000;
+  const TRIES = 4;
   const ORIGINS = JSON.parse(document.body.dataset.origins);
   const UNUSUAL_DIGITS = JSON.parse(document.body.dataset.digits);
   const SAYINGS = {
@@ -166,11 +167,21 @@
     calm();
     [isAsking, field.readOnly] = [true, true];
     form.setAttribute("aria-busy", "true");
-    const answer = await ask({ code, ...offer });
+    const answer = await askUntilAnswered({ code, ...offer });
     [isAsking, field.readOnly] = [false, false];
     form.removeAttribute("aria-busy");
     if (answer.code_token) accept(answer);
     else refuse(answer.slug in SAYINGS ? answer.slug : "unreachable", answer);
+  }
+
+  /** A busy service is asked again before the shopper hears of it. Not all at the same moment. */
+  async function askUntilAnswered(asked) {
+    for (let tried = 1; ; tried += 1) {
+      const answer = await ask(asked);
+      if (answer.slug !== "busy" || tried === TRIES) return answer;
+      const wait_s = Math.min(answer.retry_after_s || 1, 8) * (0.5 + Math.random() / 2);
+      await new Promise((resolve) => setTimeout(resolve, wait_s * 1000));
+    }
   }
 
   /** The code token, or the slug of a refusal and how long to wait. */

@@ -23,9 +23,11 @@
 
     constructor() {
       super();
+      this.attachShadow({ mode: "open" });
+      if (!("replaceSync" in CSSStyleSheet.prototype)) return; // iPhones of 2022: the page may say `display: block`
       const sheet = new CSSStyleSheet();
       sheet.replaceSync(":host { display: block } :host([hidden]) { display: none }");
-      this.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
+      this.shadowRoot.adoptedStyleSheets = [sheet];
     }
 
     /** Asks for a code token for what is in the field, as Enter does there. Answers by `token` or `error`. */
