@@ -63,6 +63,7 @@ class Shop:
     style: str = ""
     more: str = ""
     policy: str = POLICY
+    headers: dict[str, str] = field(default_factory=dict)
     order: dict[str, Any] = field(default_factory=lambda: {"order_reference": "order-1"})
     attributes: dict[str, str] = field(default_factory=dict)
     heard: list[bytes] = field(default_factory=list)
@@ -84,9 +85,8 @@ class Shop:
         access_token = post(self.service, "/oauth/token", form, asked)[1]["access_token"]
         asked = {"Content-Type": "application/json", "Idempotency-Key": random_secret()}
         asked["Authorization"] = f"Bearer {access_token}"
-        status, told = post(
-            self.service, "/v1/payments", json.dumps({**self.order, **json.loads(body)}).encode(), asked
-        )
+        wanted = json.dumps({"code_token": json.loads(body)["code_token"], **self.order}).encode()
+        status, told = post(self.service, "/v1/payments", wanted, asked)
         return f"{status} {told.get('slug') or told['id']}".encode()
 
 
@@ -134,6 +134,8 @@ def new_shop(service: str, world: World) -> Iterator[Callable[..., Shop]]:
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))
                 self.send_header("Content-Security-Policy", shop.policy.format(service=service))
+                for name, value in shop.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 

@@ -18,7 +18,8 @@ from tests.world import World, rows
 
 pytestmark = pytest.mark.browser
 
-VECTORS = json.loads((Path(__file__).parents[2] / "docs" / "code_vectors.json").read_text())
+DOCS = Path(__file__).parents[2] / "docs"
+VECTORS = json.loads((DOCS / "code_vectors.json").read_text())
 
 
 def press_pay(page: Page) -> None:
@@ -555,7 +556,29 @@ def test_the_stores_policy_may_be_strict_and_the_frames_own_is_kept(page: Page, 
     assert [text for text in said if "favicon" not in text] == []
 
 
-def test_without_the_element_or_loaded_twice_the_script_does_no_harm(page: Page, shop: Shop, code: str) -> None:
+def test_the_page_of_the_manual_works_as_it_stands(page: Page, shop: Shop, code: str) -> None:
+    (html,) = re.findall(r"```html\n(.*?)```", (DOCS / "widget.md").read_text(), re.DOTALL)
+    html = html.replace("https://cards.example", shop.service).replace("str_01m84qez5yf32tqrxjsmfnpt7b", shop.store_id)
+    shop.html = html.encode  # type: ignore[method-assign]
+    shop.policy, shop.order = "", {"order_reference": "order-123"}
+    page.goto(shop.origin)
+    type_in(page, code)
+    with page.expect_response("**/pay") as paid:
+        press_pay(page)
+    assert paid.value.text().startswith("201 pay_")
+
+
+def test_a_page_that_isolates_itself_may_show_the_field_too(page: Page, shop: Shop, code: str) -> None:
+    """Such a page loads nothing that has not agreed to it: neither our script nor our frame, unless they say so."""
+    shop.headers = {"Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Opener-Policy": "same-origin"}
+    page.goto(shop.origin)
+    assert page.evaluate("crossOriginIsolated")
+    type_in(page, code)
+    press_pay(page)
+    expect(page.locator("output")).to_have_text(re.compile("^201 pay_"))
+
+
+def test_loaded_twice_the_script_does_no_harm(page: Page, shop: Shop, code: str) -> None:
     shop.more = f'<script src="{shop.service}/widget/v1.js" async></script>'
     page.goto(shop.origin)
     type_in(page, code)
