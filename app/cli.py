@@ -194,12 +194,8 @@ def _connected() -> Iterator[None]:
 
 
 def _make_roles(migrate_url: str) -> None:
-    make_roles(
-        _env("DATABASE_ADMIN_URL"),
-        migrate_url=migrate_url,
-        service_url=_env("DATABASE_URL"),
-        reader_url=os.environ.get("DATABASE_READER_URL"),
-    )
+    reader = os.environ.get("DATABASE_READER_URL")
+    make_roles(_env("DATABASE_ADMIN_URL"), migrate_url=migrate_url, service_url=_env("DATABASE_URL"), reader_url=reader)
 
 
 def _differences() -> int:

@@ -77,6 +77,17 @@ def list_stores() -> None:
         click.echo(f"{found.id}  {found.mode}  {found.name}")
 
 
+@store.command("origins")
+@click.argument("store_id", metavar="STORE")
+@click.argument("origins", nargs=-1, metavar="[ORIGIN]...")
+@wired
+def set_store_origins(store_id: str, origins: tuple[str, ...]) -> None:
+    """Let pages of these origins show the store's field for codes, in place of all before; none without any."""
+    from app.redemption.store import set_origins
+
+    click.echo("\n".join(set_origins(store_id, origins)) or "No page may show the field.")
+
+
 @store.command("limit-refunds")
 @click.argument("store_id")
 @click.argument("currency")

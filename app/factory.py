@@ -18,10 +18,12 @@ from app.oauth.authorization_request import forget_old_requests as forget_author
 from app.oauth.refused import forget_revoked_tokens
 from app.oauth.spent import forget_spent
 from app.redemption import routes as redemption_routes
+from app.redemption.code_token import forget_code_tokens
 from app.redemption.expire import expire_due
 from app.web import logs, problems, requests
 from app.web.api import make_api
 from app.web.converters import IdConverter
+from app.widget import pages as widget_pages
 
 LETTERS = ("claim", "reissue", "new_link", "hold_expired", "receipt", "refund")
 
@@ -42,6 +44,7 @@ def create_app(settings: config.Settings) -> Flask:
     app.register_blueprint(oauth_routes.blueprint)
     app.register_blueprint(holder_pages.blueprint)
     app.register_blueprint(checkout_pages.blueprint)
+    app.register_blueprint(widget_pages.blueprint)
     app.add_url_rule("/healthz", "health", show_health)
     return app
 
@@ -64,6 +67,7 @@ def worker_tasks() -> list[Task]:
         Task("forget_assertions", 600, forget_spent),
         Task("forget_revoked", 600, forget_revoked_tokens),
         Task("forget_checkouts", 3_600, forget_authorization_requests),
+        Task("forget_code_tokens", 600, forget_code_tokens),
     ]
 
 

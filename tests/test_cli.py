@@ -86,6 +86,9 @@ def test_parties_are_added_and_listed(run: Run) -> None:
     store_id = run("store", "add", "Bookshop", "--mode", "test").output.strip()
     assert run("issuer", "list").output == f"{issuer_id}  live  Acme\n"
     assert run("store", "list").output == f"{store_id}  test  Bookshop\n"
+    named = run("store", "origins", store_id, "https://Shop.example/", "https://b.example").output
+    assert named == "https://shop.example\nhttps://b.example\n"
+    assert run("store", "origins", store_id).output == "No page may show the field.\n"
 
 
 @pytest.mark.usefixtures("migrated")

@@ -26,6 +26,7 @@ from app.issuance.code import draw_code, show_code
 from app.oauth.client_secrets import rotate_secret
 from app.oauth.clients import NewClient, add_client, replace_redirect_uris
 from app.oauth.scopes import PARTY_SCOPES
+from app.redemption.store import set_origins
 from app.secrecy import random_secret
 from tests.api import money
 from tests.checkout.shop import CALLBACK, challenge_of, details
@@ -203,6 +204,7 @@ def exchange(walk: Walk, code: str, bookshop: str, toyshop: str) -> str:
         found, told = walk.post("/v1/payments", body, bookshop)
         assert found == status, told
     walk.plant("balance token", told["balance_token"])
+    exchange_by_token(walk, code, bookshop)
     assert walk.post("/v1/payments", {"code": code, "order_reference": "x"}, toyshop)[0] == 422
     assert walk.post("/v1/payments", {"code": code, "code ": code, "order_reference": 5}, bookshop)[0] == 422
     assert walk.ask("GET", f"/v1/payments/{code}?code={code}", None, {"Authorization": f"Bearer {bookshop}"})[0] == 404
@@ -240,6 +242,22 @@ def pay_at_the_checkout(walk: Walk, client: NewClient, code: str) -> None:
     walk.form("/oauth/token", {**grant, "code_verifier": walk.plant("wrong verifier", random_secret())}, store)
     _, told = walk.form("/oauth/token", grant, store)
     walk.plant("access token", json.loads(told)["access_token"])
+
+
+def exchange_by_token(walk: Walk, code: str, bookshop: str) -> None:
+    """The shopper types the code into our field, with a mistake and for another order before."""
+    set_origins(walk.world.bookshop, ["https://shop.example"])
+    path, own = f"/widget/{walk.world.bookshop}/code-tokens", f"http://127.0.0.1:{walk.port}"
+    body = {"code": code, "order_reference": "order-1", "amount": money(3_000)}
+    assert walk.post(path, {**body, "code": code[:-1] + "U"}, Origin=own)[0] == 422
+    assert walk.post(path, body, Origin="https://shop.example")[0] == 403
+    status, told = walk.post(path, body, Origin=own)
+    assert status == 200, told
+    code_token = walk.plant("code token", told["code_token"])
+    for order, status in (("x", 422), ("order-1", 200), ("order-1", 422)):
+        found, told = walk.post("/v1/payments", {"code_token": code_token, "order_reference": order}, bookshop)
+        assert found == status, told
+    assert walk.ask("GET", f"/widget/{code_token}?code={code}")[0] == 404
 
 
 def correct_an_address(walk: Walk, acme: str) -> None:
@@ -335,7 +353,7 @@ def test_no_log_line_and_no_cell_holds_a_secret_after_the_whole_path(
     assert "some.package" in told
     assert "masked" in told
     assert all(line.startswith("{") for line in told.splitlines()), "a line that is no JSON went past the masking"
-    of_256_bits = ("client secret", "checkout")  # kept as SHA-256
+    of_256_bits = ("client secret", "checkout", "code token")  # kept as SHA-256
     by_design = {name: secret for name, secret in walk.planted.items() if not name.startswith(of_256_bits)}
     assert found_in_tables(own_admin, walk.planted) == set()
     assert found_in_tables(own_admin, by_design, also_hashed=True) == set()

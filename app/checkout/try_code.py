@@ -30,7 +30,8 @@ from app.events.event import event_of
 from app.issuance.code import read_code
 from app.issuance.code_hash import hashes_to_look_up
 from app.oauth.authorization_request import change_request, end_request, give_back_try, take_try
-from app.redemption.exchange import find_code, refused_code
+from app.redemption.codes import refused_code
+from app.redemption.exchange import find_code
 from app.redemption.rules import Unaccepted
 
 
@@ -49,7 +50,7 @@ def try_code(typed: str, *, browser: Browser) -> Approval | None:
     if approval := _take_try(browser):
         return approval
     try:
-        hashes = hashes_to_look_up(code)
+        hashes = hashes_to_look_up(code, for_anybody=True)
     except Busy:
         _give_back(browser)
         raise

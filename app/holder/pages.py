@@ -26,6 +26,7 @@ Fields = Mapping[str, Any]
 
 #: Larger than any pasted link, far smaller than what would cost us anything.
 MAX_BODY_BYTES = 4096
+STATIC = Path(__file__).parent / "static"
 JSON, FORM, HTML = "application/json", "application/x-www-form-urlencoded", "text/html"
 
 blueprint = Blueprint(

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from app.config import PEPPER_EPOCH, read_key_lines, settings
 from app.errors import Busy
 
 HASH_BYTES = 32
+#: So many of those who need no access token wait for an Argon2 of theirs.
+ANYBODYS_QUEUE = 1
 
 
 def newest_epoch() -> int:
@@ -38,26 +40,30 @@ def hash_code(code: str, epoch: int | None = None) -> bytes:
     )
 
 
-def hashes_to_look_up(code: str) -> list[bytes]:
+def hashes_to_look_up(code: str, *, for_anybody: bool = False) -> list[bytes]:
     """The hash under every live epoch, always all of them, so that time tells nothing. Raises Busy.
 
-    One Argon2id for each epoch, one after the other inside the process's bound.
+    One Argon2id for each epoch, one after the other inside the process's bound; `for_anybody` who needs no access
+    token to ask, inside a narrower one.
     """
-    with hashing():
+    with _let_anybody_in() if for_anybody else nullcontext(), hashing():
         return [hash_code(code, epoch) for epoch in sorted(_epochs())]
 
 
 @contextmanager
 def hashing() -> Iterator[None]:
     """Bounds how many Argon2 run at once in this process; a short queue waits, the rest get Busy."""
-    gate = _gate(settings().argon2.concurrency, settings().argon2.queue)
-    if not gate.queue.acquire(blocking=False):
-        raise Busy("Too many codes are being checked at once.")
-    try:
-        with gate.running:
-            yield
-    finally:
-        gate.queue.release()
+    cost = settings().argon2
+    with _gate("all", cost.concurrency, cost.queue).passed():
+        yield
+
+
+@contextmanager
+def _let_anybody_in() -> Iterator[None]:
+    """Half of the places, and next to no queue: a flood of codes from nobody must not keep stores waiting, who would
+    not even find a free thread."""
+    with _gate("anybody", max(1, settings().argon2.concurrency // 2), ANYBODYS_QUEUE).passed():
+        yield
 
 
 class _Gate:
@@ -65,9 +71,19 @@ class _Gate:
         self.running = threading.BoundedSemaphore(concurrency)
         self.queue = threading.BoundedSemaphore(concurrency + queue)
 
+    @contextmanager
+    def passed(self) -> Iterator[None]:
+        if not self.queue.acquire(blocking=False):
+            raise Busy("Too many codes are being checked at once.")
+        try:
+            with self.running:
+                yield
+        finally:
+            self.queue.release()
 
-@lru_cache(maxsize=1)
-def _gate(concurrency: int, queue: int) -> _Gate:
+
+@lru_cache(maxsize=2)
+def _gate(_name: str, concurrency: int, queue: int) -> _Gate:
     return _Gate(concurrency, queue)
 
 

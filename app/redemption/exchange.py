@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Connection, bindparam, exists, func, literal_column, or_, select
-from sqlalchemy.dialects.postgresql import BYTEA
+from sqlalchemy import Connection, bindparam, func, literal_column, select, update
+from sqlalchemy.sql.dml import Update
 
 from app import clock
-from app.db.base import AnyRow, AnySelect
+from app.db.base import AnyRow, AnySelect, Base
 from app.db.request import CLAIM_REQUEST, Reference, answer_again, find_answer, keep_answer
-from app.db.together import Write, row_of, together
+from app.db.together import Write, row_of, together, write
 from app.db.transaction import transaction
 from app.errors import CodeMistyped, CodeNotAccepted
 from app.events.event import event_of
@@ -18,12 +18,13 @@ from app.ids import CardId, CodeId, PaymentId, new_id
 from app.issuance import one_key
 from app.issuance.code import read_code
 from app.issuance.code_hash import hashes_to_look_up
-from app.issuance.models import Card, CardKey, Code, Programme, ProgrammeStore
+from app.issuance.models import Card, CardKey, Code
 from app.ledger.accounts import OWED, opening_of
 from app.money import Money
-from app.redemption import rules
-from app.redemption.models import PaymentRow
+from app.redemption import codes, rules
+from app.redemption.models import CodeToken, PaymentRow
 from app.redemption.payment import COLUMNS, Payment, describe_payment
+from app.secrecy import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,36 @@ def exchange_code(
                 return again
             raise rules.Unaccepted("unknown")
     except rules.Unaccepted as refusal:
-        _record_try(asker, refusal.reason)
+        codes.record_try(asker, refusal.reason)
+        raise CodeNotAccepted() from None
+
+
+def exchange_code_token(
+    code_token: str,
+    *,
+    asker: rules.Asker,
+    reference: Reference,
+    amount: Money | None = None,
+    hold_ttl_s: int | None = None,
+) -> Exchanged:
+    """The same for a code that the shopper typed into our field, by the token that the store's page got for it.
+
+    It holds what the shopper saw there at most, and an `amount` must be the same. The token is spent with it.
+
+    Raises CodeNotAccepted for a token that is not this store's, shopper's, order's and amount's, or that is spent or
+    over, and for every code that is not acceptable; ReferenceReused, Busy.
+    """
+    token_hash = fingerprint(code_token)
+    try:
+        with transaction() as db:
+            if db.scalar(_TOKEN_KNOWN, {"wanted_token": token_hash}):
+                row = db.execute(_CLAIM_AND_LOCK_TOKEN, _wanted(asker, reference, wanted_token=token_hash)).one()
+                return _exchange(db, row, asker, reference, amount, hold_ttl_s, token_hash=token_hash)
+            if again := find_answer(db, reference, Exchanged):
+                return again
+            raise rules.Unaccepted("token_unknown")
+    except rules.Unaccepted as refusal:
+        codes.record_try(asker, refusal.reason)
         raise CodeNotAccepted() from None
 
 
@@ -86,7 +116,7 @@ def look_at_code(db: Connection, code_id: CodeId, *, asker: rules.Asker) -> Code
     """
     row = db.execute(_LOOK, {"wanted_code": code_id, "asking_store": asker.store_id}).one()
     now = clock.read(row.stamp)
-    repeated = rules.decide_exchange(_seen(row), asker, now)
+    repeated = rules.decide_exchange(codes.seen_code(row), asker, now)
     payment = describe_payment(_payment(db, repeated), now) if repeated is not None else None
     return CodeLookedAt(row.card_id, Money(row.balance_minor, row.currency), payment)
 
@@ -104,20 +134,40 @@ def exchange_proven(
 
     Raises Unaccepted, CurrencyMismatch, ReferenceReused, Busy.
     """
-    wanted = {"wanted_code": code_id, "asking_store": asker.store_id}
-    row = db.execute(_CLAIM_AND_LOCK, wanted | reference.claim).one()
+    row = db.execute(_CLAIM_AND_LOCK, _wanted(asker, reference, wanted_code=code_id)).one()
+    return _exchange(db, row, asker, reference, amount, hold_ttl_s)
+
+
+def _wanted(asker: rules.Asker, reference: Reference, **wanted: object) -> dict[str, object]:
+    return {"asking_store": asker.store_id, **wanted, **reference.claim}
+
+
+def _exchange(
+    db: Connection,
+    row: AnyRow,
+    asker: rules.Asker,
+    reference: Reference,
+    amount: Money | None,
+    hold_ttl_s: int | None,
+    *,
+    token_hash: bytes | None = None,
+) -> Exchanged:
     if again := answer_again(db, reference, Exchanged, claimed=row.claimed > 0):
         return again
     now = clock.read(row.stamp)
-    if (repeated := rules.decide_exchange(_seen(row), asker, now)) is not None:
+    spent = None
+    if token_hash is not None:
+        amount = rules.decide_code_token(_seen_token(row), asker, amount, now)
+        spent = _spend(token_hash, now)
+    if (repeated := rules.decide_exchange(codes.seen_code(row), asker, now)) is not None:
         answer = Exchanged(describe_payment(_payment(db, repeated), now), opened=False)
-        together(db, keep_answer(reference, answer))
+        together(db, keep_answer(reference, answer), spent)
         return answer
     held = rules.hold_amount(row.balance_minor, amount, row.currency)
     until = rules.hold_until(now, asked_s=hold_ttl_s, programme_s=row.hold_ttl_s)
     payment = _new_payment(row, asker, held, until, now)
     answer = Exchanged(payment, opened=True)
-    _write(db, row, payment, asker, answer, reference)
+    _write(db, row, payment, asker, answer, reference, spent)
     return answer
 
 
@@ -141,7 +191,13 @@ def _new_payment(row: AnyRow, asker: rules.Asker, held_minor: int, until: dateti
 
 
 def _write(
-    db: Connection, row: AnyRow, payment: Payment, asker: rules.Asker, answer: Exchanged, reference: Reference
+    db: Connection,
+    row: AnyRow,
+    payment: Payment,
+    asker: rules.Asker,
+    answer: Exchanged,
+    reference: Reference,
+    spent: Write | None,
 ) -> None:
     held_minor = payment.held.amount_minor
     together(
@@ -177,6 +233,7 @@ def _write(
             facts={"store_id": asker.store_id, "held_minor": held_minor, "order_reference": asker.order_reference},
         ),
         keep_answer(reference, answer),
+        spent,
     )
 
 
@@ -184,78 +241,58 @@ def _write(
 _payment_insert = row_of(PaymentRow, state="held", settled_minor=0, released_minor=0, refunded_minor=0, expired_minor=0)
 
 
-def _record_try(asker: rules.Asker, reason: str) -> None:
-    """In a transaction of its own: the refused one is gone."""
-    with transaction() as db:
-        together(db, refused_code(asker, reason, at=clock.now(db)))
-
-
-def refused_code(asker: rules.Asker, reason: str, *, at: datetime) -> Write:
-    """The event of a try that failed. Its reason is told to nobody else."""
-    return event_of("code_refused", at=at, facts={"store_id": asker.store_id, "reason": reason})
+@write
+def _spend(token_hash: bytes, at: datetime) -> Update:
+    return update(CodeToken).where(CodeToken.hash == token_hash).values(spent_at=at)
 
 
 def _payment(db: Connection, payment_id: PaymentId) -> AnyRow:
     return db.execute(select(*COLUMNS).where(PaymentRow.id == payment_id)).one()
 
 
-def _seen(row: AnyRow) -> rules.CodeSeen:
-    return rules.CodeSeen(
-        state=row.code_state,
-        bound_store_id=row.bound_store_id,
-        bound_shopper_key=row.bound_shopper_key,
-        bound_order_reference=row.bound_order_reference,
-        bound_until=row.bound_until,
-        card_state=row.card_state,
-        card_expires_at=row.card_expires_at,
-        mode=row.mode,
-        store_is_in_programme=row.store_is_in_programme,
-        is_the_key=row.key_code_id == row.code_id,
-        payment_id=row.payment_id,
+def _seen_token(row: AnyRow) -> rules.CodeTokenSeen:
+    return rules.CodeTokenSeen(
+        store_id=row.token_store_id,
+        shopper_key=row.token_shopper_key,
+        order_reference=row.token_order_reference,
+        amount=Money(row.token_amount_minor, row.token_currency),
+        expires_at=row.token_expires_at,
+        is_spent=row.token_spent_at is not None,
     )
 
 
-def _locking(claim: AnySelect, *, locks: bool = True) -> AnySelect:
-    """Claims the request, then locks card, key and code; time and balance are read after any wait (see holds.py)."""
+def _locking(claim: AnySelect, *, locks: bool = True, by_token: bool = False) -> AnySelect:
+    """Claims the request, then locks card, key and code; time and balance are read after any wait (see holds.py).
+
+    By a code token, which is locked last: of two that spend it, the second sees what the first has done.
+    """
     claimed = claim.subquery("claim")
-    is_listed = exists().where(
-        ProgrammeStore.programme_id == Programme.id, ProgrammeStore.store_id == bindparam("asking_store")
+    found = codes.with_card(
+        select(claimed.c.claimed, *codes.COLUMNS).select_from(claimed).join(Code, literal_column("true"))
     )
-    inner = (
-        select(
-            claimed.c.claimed,
-            Code.id.label("code_id"),
-            Code.state.label("code_state"),
-            Code.store_id.label("bound_store_id"),
-            Code.shopper_key.label("bound_shopper_key"),
-            Code.order_reference.label("bound_order_reference"),
-            Code.bound_until,
-            Card.id.label("card_id"),
-            Card.account_id,
-            Card.mode,
-            Card.currency,
-            Card.state.label("card_state"),
-            Card.expires_at.label("card_expires_at"),
-            CardKey.code_id.label("key_code_id"),
-            CardKey.payment_id,
-            Programme.hold_ttl_s,
-            or_(Programme.all_stores, is_listed).label("store_is_in_programme"),
-        )
-        .select_from(claimed)
-        .join(Code, literal_column("true"))
-        .join(Card, Card.id == Code.card_id)
-        .join(CardKey, CardKey.card_id == Card.id)
-        .join(Programme, Programme.id == Card.programme_id)
-        .where(Code.id == bindparam("wanted_code"))
-    )
-    if locks:
-        inner = inner.with_for_update(of=[Card, CardKey, Code])
-    found = inner.subquery("locked")
-    stamp, balance = func.clock_timestamp().label("stamp"), func.balance_of(found.c.account_id).label("balance_minor")
-    return select(found, stamp, balance)
+    locked: list[type[Base]] = [Card, CardKey, Code]
+    if by_token:
+        found = found.add_columns(*_TOKEN_COLUMNS).join(CodeToken, CodeToken.code_id == Code.id)
+        found = found.where(CodeToken.hash == bindparam("wanted_token"))
+        locked.append(CodeToken)
+    else:
+        found = found.where(Code.id == bindparam("wanted_code"))
+    inner = (found.with_for_update(of=locked) if locks else found).subquery("locked")
+    stamp, balance = func.clock_timestamp().label("stamp"), func.balance_of(inner.c.account_id).label("balance_minor")
+    return select(inner, stamp, balance)
 
 
-_HASHED = select(Code.id).where(Code.hash == func.any(bindparam("hashes", type_=ARRAY(BYTEA))))
+_TOKEN_COLUMNS = (
+    CodeToken.store_id.label("token_store_id"),
+    CodeToken.shopper_key.label("token_shopper_key"),
+    CodeToken.order_reference.label("token_order_reference"),
+    CodeToken.amount_minor.label("token_amount_minor"),
+    CodeToken.currency.label("token_currency"),
+    CodeToken.expires_at.label("token_expires_at"),
+    CodeToken.spent_at.label("token_spent_at"),
+)
+_HASHED = select(Code.id).where(codes.IS_HASHED)
+_TOKEN_KNOWN = select(CodeToken.card_id).where(CodeToken.hash == bindparam("wanted_token"))
 _CLAIM = select(func.count().label("claimed")).select_from(CLAIM_REQUEST.cte("new"))
-_CLAIM_AND_LOCK = _locking(_CLAIM)
+_CLAIM_AND_LOCK, _CLAIM_AND_LOCK_TOKEN = _locking(_CLAIM), _locking(_CLAIM, by_token=True)
 _LOOK = _locking(select(literal_column("1").label("claimed")), locks=False)

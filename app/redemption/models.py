@@ -1,7 +1,7 @@
-"""Stores, payments, settlements, refunds."""
+"""Stores, code tokens, payments, settlements, refunds."""
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import At, Base, Id, Minor, Words
@@ -9,13 +9,14 @@ from app.ids import CardId, CodeId, PaymentId, StoreId
 
 
 class Store(Base):
-    """The third-party shop that takes cards."""
+    """The third-party shop that takes cards. `origins` are those of its pages, which may show our field for codes."""
 
     __tablename__ = "store"
     __table_args__ = (
         UniqueConstraint("id", "mode"),
         CheckConstraint("mode IN ('live', 'test')", name="store_mode"),
         CheckConstraint("jsonb_typeof(refund_limits) = 'object'", name="store_refund_limits_object"),
+        CheckConstraint("cardinality(origins) <= 10", name="store_origins_few"),
     )
 
     id: Mapped[StoreId] = mapped_column(primary_key=True)
@@ -23,6 +24,31 @@ class Store(Base):
     mode: Mapped[Words]
     created_at: Mapped[At]
     refund_limits: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
+    origins: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+
+
+class CodeToken(Base):
+    """A code that a shopper typed into our field on a store's page, for one payment of that store, by SHA-256."""
+
+    __tablename__ = "code_token"
+    __table_args__ = (
+        ForeignKeyConstraint(["card_id", "code_id"], ["code.card_id", "code.id"]),
+        CheckConstraint("octet_length(hash) = 32", name="code_token_hash_sha256"),
+        CheckConstraint("amount_minor > 0", name="code_token_amount"),
+        Index("code_token_by_end", "expires_at"),
+    )
+
+    hash: Mapped[bytes] = mapped_column(BYTEA, primary_key=True)
+    code_id: Mapped[CodeId]
+    card_id: Mapped[CardId]
+    store_id: Mapped[StoreId] = mapped_column(ForeignKey("store.id"))
+    shopper_key: Mapped[Words | None]
+    order_reference: Mapped[Words]
+    amount_minor: Mapped[Minor]
+    currency: Mapped[Words]
+    created_at: Mapped[At]
+    expires_at: Mapped[At]
+    spent_at: Mapped[At | None]
 
 
 class PaymentRow(Base):

@@ -10,7 +10,7 @@ from app.issuance.schemas import IssuedOut, ReissueIn
 from app.oauth.bearer import caller, requires
 from app.redemption import schemas
 from app.redemption.confirm import confirm_payment
-from app.redemption.exchange import exchange_code
+from app.redemption.exchange import exchange_code, exchange_code_token
 from app.redemption.extend import extend_payment
 from app.redemption.payment import read_payment
 from app.redemption.refund import refund_payment
@@ -38,11 +38,15 @@ _issued = IssuedOut()
     refuses=(errors.CodeMistyped, errors.CodeNotAccepted, errors.CurrencyMismatch),
 )
 def post_payment(body: dict[str, Any]) -> Response:
-    """Exchange a code for a payment"""
+    """Exchange a code for a payment
+
+    Or in place of the code a code token, by which the store never sees it.
+    """
     who = caller()
     shopper = body["shopper"] or {}
-    exchanged = exchange_code(
-        body["code"],
+    exchange = exchange_code_token if "code_token" in body else exchange_code
+    exchanged = exchange(
+        body.get("code_token") or body["code"],
         asker=Asker(who.store_id, who.mode, shopper.get("key_hash"), body["order_reference"]),
         reference=reference_of(who.party_id, "exchange_code"),
         amount=body["amount"],

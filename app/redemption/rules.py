@@ -17,6 +17,8 @@ from app.errors import (
 from app.ids import PaymentId, StoreId
 from app.money import Money
 
+#: So long a shopper's page and its store have to bring a code token to us.
+CODE_TOKEN_TTL = timedelta(seconds=60)
 #: A settle that comes after its hold expired still succeeds this long, while the value has not been used elsewhere.
 LATE_SETTLE = timedelta(hours=72)
 
@@ -92,6 +94,45 @@ def _is_same_shopper(code: CodeSeen, asker: Asker) -> bool:
     if code.bound_shopper_key is not None:
         return code.bound_shopper_key == asker.shopper_key
     return code.payment_id is None or code.bound_order_reference == asker.order_reference
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTokenSeen:
+    """A code token as it stands: what it is bound to, and the amount that the shopper saw beside the field."""
+
+    store_id: str
+    shopper_key: str | None
+    order_reference: str
+    amount: Money
+    expires_at: datetime
+    is_spent: bool
+
+
+def decide_code_token(token: CodeTokenSeen, asker: Asker, asked: Money | None, now: datetime) -> Money:
+    """The most that an exchange by this token may hold: the amount that the shopper saw.
+
+    Raises Unaccepted for every no, in this order: of another store, spent, over, of another shopper, of another
+    order, of another amount.
+    """
+    if token.store_id != asker.store_id:
+        raise Unaccepted("token_of_other_store")
+    if token.is_spent:
+        raise Unaccepted("token_spent")
+    if token.expires_at <= now:
+        raise Unaccepted("token_over")
+    if token.shopper_key != asker.shopper_key:
+        raise Unaccepted("token_of_other_shopper")
+    if token.order_reference != asker.order_reference:
+        raise Unaccepted("token_of_other_order")
+    if asked is not None and asked != token.amount:
+        raise Unaccepted("token_of_other_amount")
+    return token.amount
+
+
+def check_shown(amount: Money, currency: str) -> None:
+    """Raises CurrencyMismatch, which to a shopper's page does not name the card's currency."""
+    if amount.currency != currency:
+        raise CurrencyMismatch()
 
 
 def hold_amount(balance_minor: int, asked: Money | None, currency: str) -> int:

@@ -19,18 +19,24 @@ class ShopperIn(Strict):
 
 
 class ExchangeIn(Strict):
-    """A code to exchange for a payment."""
+    """A code to exchange for a payment: itself, or the code token that our field in the store's page gave for it."""
 
     code = fields.String(
-        required=True,
         validate=validate.Length(1, 100),
         load_only=True,
         metadata={"description": "As the shopper typed it", "format": "password", "example": "7KQ4-ZX9M-2FHN-C0NY"},
+    )
+    code_token = fields.String(
+        validate=Pattern("ct_[0-9A-Za-z_-]{43}"),
+        load_only=True,
+        metadata={"description": "In place of a code: one use, within 60 seconds", "format": "password"},
     )
     order_reference = Text(longest=200, required=True)
     shopper = fields.Nested(ShopperIn, load_default=None)
     amount = MoneyField(load_default=None)
     hold_ttl_s = whole(1, LONGEST_HOLD_S, load_default=None)
+
+    exactly_one = ("code", "code_token")
 
 
 class ConfirmIn(Strict):

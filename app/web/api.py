@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Flask, Response, render_template, url_for
 from flask_smorest import Api as SmorestApi
 from flask_smorest import Blueprint
@@ -36,6 +38,20 @@ class ProblemSchema(Schema):
 
     class Meta:
         unknown = INCLUDE
+
+
+class _Converter(OpenAPIConverter):
+    """Says of a shape that one of some fields must be given (arguments.Strict), which marshmallow cannot say."""
+
+    def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
+        found: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        if names := getattr(schema, "exactly_one", ()):
+            found["oneOf"] = [{"required": [name]} for name in names]
+        return found
+
+
+class _Shapes(MarshmallowPlugin):
+    Converter = _Converter
 
 
 class Api(SmorestApi):  # type: ignore[misc]
@@ -110,7 +126,7 @@ def make_api(app: Flask) -> Api:
         API_SPEC_OPTIONS={"info": {"description": _ABOUT}, "servers": [{"url": settings().public_url}]},
         JSON_SORT_KEYS=False,
     )
-    api = Api(app)
+    api = Api(app, spec_kwargs={"marshmallow_plugin": _Shapes()})
     api.register_converter(IdConverter, document_id)
     flow = {"tokenUrl": "/oauth/token", "scopes": _SCOPES}
     scheme = {"type": "oauth2", "flows": {"clientCredentials": flow}}

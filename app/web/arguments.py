@@ -4,10 +4,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from flask import Request, request
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
@@ -82,8 +82,22 @@ def body_json() -> Any:
 class Strict(Schema):
     """The shape of a request: it refuses unknown fields."""
 
+    #: Of these fields one is given and no other; where none is, the first of them is missing.
+    exactly_one: ClassVar[tuple[str, ...]] = ()
+
     class Meta:
         unknown = RAISE
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _check_exactly_one(self, _loaded: object, original: object, **_: Any) -> None:
+        """By what was sent: a field that is given and wrong is given."""
+        if not self.exactly_one or not isinstance(original, Mapping):
+            return
+        given = [name for name in self.exactly_one if name in original]
+        if not given:
+            raise ValidationError("Missing data for required field.", self.exactly_one[0])
+        if len(given) > 1:
+            raise ValidationError(f"Give {' or '.join(self.exactly_one)}, not both.", given[-1])
 
 
 class Shown(Schema):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """`actor`: a client's ID, `holder`, `worker` or `operator:<account>`; the request's ID where there is one."""
+    """`actor`: a client's ID, `holder`, `shopper`, `worker` or `operator:<account>`; the request's ID where there is
+    one."""
 
     actor: str
     request_id: str | None = None

@@ -20,6 +20,7 @@ _SECRETS = re.compile(
     | (?<![0-9A-Za-z])(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{4}(?![0-9A-Za-z])                      # … as somebody typed it
     | (?<![0-9A-Za-z_-])[0-9A-HJKMNP-TV-Z]{16}(?![0-9A-Za-z_-])                                # a code in one piece
     | (?<![\w-])scrip_(?:live|test)_[\w-]+                                                      # a client secret
+    | (?<![\w-])ct_[\w-]{43}(?![\w-])                                                           # a code token
     | eyJ[\w-]{8,}\.[\w-]+\.[\w-]*                                                            # a JWT
     | (?<![\w-])[\w-]{43}(?![\w-])                                                              # 256 bits in base64
     | (?<=%3[Aa])[\w-]{43}(?![\w-])                                                            # … in a request_uri
@@ -30,7 +31,7 @@ _SECRETS = re.compile(
     re.VERBOSE,
 )
 _SECRET_NAMES = re.compile(
-    r"(?i)^(code|key|nonce|secret|client_secret|password|access_token|authorization|email|address)$"
+    r"(?i)^(code|code_token|key|nonce|secret|client_secret|password|access_token|authorization|email|address)$"
 )
 
 

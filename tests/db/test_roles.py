@@ -14,7 +14,7 @@ from tests.api import digests
 from tests.world import make_world
 
 BOOKS = ("transfer", "event")
-KEYS = ("authorization_request", "claim_key", "client_secret", "signing_key")
+KEYS = ("authorization_request", "claim_key", "client_secret", "code_token", "signing_key")
 
 
 @contextmanager
@@ -116,6 +116,8 @@ OUT_OF_BOUNDS = [
     "DELETE FROM card_key",
     "DELETE FROM letter",
     "DELETE FROM client",
+    "UPDATE code_token SET expires_at = expires_at",
+    "UPDATE code_token SET store_id = store_id",
     "DELETE FROM client_secret",
     "DELETE FROM signing_key",
     "UPDATE claim_key SET link_id = link_id",

@@ -82,6 +82,7 @@ VERBS = (
     claim_link,
     resend_link,
     fresh.exchange_code,
+    fresh.exchange_code_token,
     fresh.confirm_payment,
     fresh.extend_payment,
     fresh.settle_payment,

@@ -30,7 +30,7 @@ FOOD: dict[str, tuple[type, Callable[[Random], Any]]] = {
 }
 _VISIBLE = re.compile("[!-~]{1,255}")
 #: Fields that name what must exist.
-NAMES = {"code": "code", "programme": "programme_id"}
+NAMES = {"code": "code", "code_token": "code_token", "programme": "programme_id"}
 
 
 def fill(case: AnyCase, chance: Random, targets: Targets) -> None:

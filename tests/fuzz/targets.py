@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from random import Random
 
 from app.ids import new_id
+from app.redemption.code_token import make_code_token
+from app.redemption.rules import Asker
 from tests.api import Api, money
-from tests.world import make_world
+from tests.world import gbp, make_world
 
 #: A thing is named so often, by requests of all kinds, until a fresh one takes its turn.
 USES = 4
@@ -37,7 +39,8 @@ def _strange(name: str) -> str:
     """Another issuer's programme, or what does not exist."""
     if name == "programme_id":
         return make_world().programme_id
-    return {"card_id": new_id("card"), "payment_id": new_id("pay")}.get(name) or "7KQ4-ZX9M-2FHN-C0NY"
+    strange = {"card_id": new_id("card"), "payment_id": new_id("pay"), "code_token": "ct_" + "x" * 43}
+    return strange.get(name) or "7KQ4-ZX9M-2FHN-C0NY"
 
 
 def _payment(api: Api, chance: Random) -> str:
@@ -56,9 +59,16 @@ def _payment(api: Api, chance: Random) -> str:
     return payment_id
 
 
+def _code_token(api: Api, chance: Random) -> str:
+    """For the order, shopper and amount that a request may well be about."""
+    asker = Asker(api.world.bookshop, "test", chance.choice(["shopper-1", None]), "order-1")
+    return make_code_token(api.world.code().code, asker=asker, amount=gbp(chance.randint(1, 6_000)))
+
+
 MAKERS: dict[str, Callable[[Api, Random], str]] = {
     "programme_id": lambda api, _: api.world.programme_id,
     "card_id": lambda api, _: api.world.issue().id,
     "payment_id": _payment,
     "code": lambda api, _: api.world.code().code,
+    "code_token": _code_token,
 }

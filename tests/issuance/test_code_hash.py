@@ -59,7 +59,7 @@ def test_beyond_the_queue_a_try_is_told_that_the_service_is_busy(database: Setti
         threads[0].start()
         assert inside.wait(10)
         threads[1].start()
-        _wait_for_queue()
+        _wait_for_queue("all", 1, 1)
         with pytest.raises(Busy), code_hash.hashing():
             pass
         leave.set()
@@ -71,12 +71,35 @@ def test_beyond_the_queue_a_try_is_told_that_the_service_is_busy(database: Setti
         config.use(database)
 
 
-def _wait_for_queue() -> None:
+def _wait_for_queue(name: str, concurrency: int, queue: int) -> None:
     """Until the second thread stands in the queue: then the gate has no place left."""
-    gate = code_hash._gate(1, 1)
+    gate = code_hash._gate(name, concurrency, queue)
     for _ in range(1_000):
         if not gate.queue.acquire(blocking=False):
             return
         gate.queue.release()
         threading.Event().wait(0.005)
     raise AssertionError("the second thread never queued")
+
+
+def test_who_asks_without_an_access_token_has_half_of_the_places_and_hardly_a_queue(database: Settings) -> None:
+    """However many there are of them, a store finds its place."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with code_hash._let_anybody_in(), code_hash.hashing():
+            inside.set()
+            leave.wait(10)
+
+    threads = [threading.Thread(target=stay) for _ in range(1 + code_hash.ANYBODYS_QUEUE)]
+    threads[0].start()
+    assert inside.wait(10)
+    threads[1].start()
+    _wait_for_queue("anybody", 1, code_hash.ANYBODYS_QUEUE)
+    with pytest.raises(Busy):
+        code_hash.hashes_to_look_up(draw_code(), for_anybody=True)
+    assert code_hash.hashes_to_look_up(draw_code())
+    leave.set()
+    for thread in threads:
+        thread.join()
+    assert code_hash.hashes_to_look_up(draw_code(), for_anybody=True)

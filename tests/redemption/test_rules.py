@@ -96,6 +96,44 @@ def test_a_code_is_accepted_anew_or_as_a_repeat(code: rules.CodeSeen, asker: rul
     assert rules.decide_exchange(code, asker, NOW) == repeated
 
 
+TOKEN = rules.CodeTokenSeen(
+    store_id="bookshop",
+    shopper_key="sam",
+    order_reference="123",
+    amount=gbp(3_000),
+    expires_at=NOW + MINUTE,
+    is_spent=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("token", "asked", "reason"),
+    [
+        (replace(TOKEN, store_id="toyshop", is_spent=True), None, "token_of_other_store"),
+        (replace(TOKEN, is_spent=True, expires_at=NOW), None, "token_spent"),
+        (replace(TOKEN, expires_at=NOW, shopper_key="eve"), None, "token_over"),
+        (replace(TOKEN, shopper_key="eve", order_reference="9"), None, "token_of_other_shopper"),
+        (replace(TOKEN, shopper_key=None, order_reference="9"), None, "token_of_other_shopper"),
+        (replace(TOKEN, order_reference="9"), gbp(1), "token_of_other_order"),
+        (TOKEN, gbp(2_999), "token_of_other_amount"),
+        (TOKEN, gbp(3_001), "token_of_other_amount"),
+        (TOKEN, Money(3_000, "EUR"), "token_of_other_amount"),
+    ],
+)
+def test_a_code_token_is_refused_for_the_first_reason_that_holds(
+    token: rules.CodeTokenSeen, asked: Money | None, reason: str
+) -> None:
+    with pytest.raises(rules.Unaccepted) as refused:
+        rules.decide_code_token(token, ASKER, asked, NOW)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("asked", [None, gbp(3_000)])
+def test_a_code_token_bounds_the_hold_by_the_amount_that_was_shown(asked: Money | None) -> None:
+    last = replace(TOKEN, expires_at=NOW + A_MOMENT)
+    assert rules.decide_code_token(last, ASKER, asked, NOW) == gbp(3_000)
+
+
 @pytest.mark.parametrize(("asked", "held"), [(None, 5_000), (gbp(3_000), 3_000), (gbp(9_000), 5_000)])
 def test_a_hold_takes_what_is_asked_or_what_there_is(asked: Money | None, held: int) -> None:
     assert rules.hold_amount(5_000, asked, "GBP") == held

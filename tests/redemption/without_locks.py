@@ -11,3 +11,4 @@ def take_out_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Select, "with_for_update", lambda self, **_: self)
     monkeypatch.setattr(holds, "_CLAIM_AND_LOCK", holds._locking(holds._CLAIM))
     monkeypatch.setattr(exchange, "_CLAIM_AND_LOCK", exchange._locking(exchange._CLAIM))
+    monkeypatch.setattr(exchange, "_CLAIM_AND_LOCK_TOKEN", exchange._locking(exchange._CLAIM, by_token=True))

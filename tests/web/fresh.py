@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from app.money import Money
+from app.redemption.code_token import make_code_token
+from app.redemption.rules import Asker
 from tests.api import Api, money
 from tests.web.bodies import card_body, exchange_body, programme_body
 
@@ -32,6 +35,16 @@ def correct_address(api: Api) -> Request:
 
 def exchange_code(api: Api) -> Request:
     return "/v1/payments", exchange_body(api.world.code().code), 201
+
+
+def exchange_code_token(api: Api) -> Request:
+    """Of a code that a shopper typed into our field."""
+    body = exchange_body("")
+    asker = Asker(api.world.bookshop, "test", body["shopper"]["key_hash"], body["order_reference"])
+    amount = Money(body["amount"]["amount_minor"], body["amount"]["currency"])
+    body["code_token"] = make_code_token(api.world.code().code, asker=asker, amount=amount)
+    del body["code"]
+    return "/v1/payments", body, 201
 
 
 def confirm_payment(api: Api) -> Request:
@@ -76,6 +89,7 @@ FRESH: tuple[Callable[[Api], Request], ...] = (
     reissue_card,
     correct_address,
     exchange_code,
+    exchange_code_token,
     confirm_payment,
     settle_payment,
     settle_a_part,

@@ -39,7 +39,6 @@ OTHER_BODIES: dict[str, dict[str, Any]] = {
     "programmes": programme_body(name="Another"),
     "reissue": {"deliver": "email"},
     "holder": {"email": "sam@other.example"},
-    "payments": exchange_body("", order_reference="order-2"),
     "confirm": {"order_reference": "order-1", "amount": money(3_999)},
     "settlements": {"amount": money(3_000), "order_reference": "order-1"},
     "extend": {"hold_ttl_s": 20 * 86_400 + 1},
@@ -136,7 +135,7 @@ def other_body(path: str, body: dict[str, Any]) -> dict[str, Any] | None:
     if verb == "cards":
         return {**body, "amount": money(5_001)}
     if verb == "payments":
-        return {**OTHER_BODIES[verb], "code": body["code"]}
+        return {**body, "order_reference": "order-2"}
     return OTHER_BODIES.get(verb)
 
 

@@ -1,0 +1,85 @@
+"""Code token: the code that a shopper typed into our field, as a store may have it: once, soon, for one order."""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select
+
+from app import clock
+from app.db.together import row_of, together
+from app.db.transaction import transaction
+from app.errors import CodeMistyped, CodeNotAccepted
+from app.events.event import event_of
+from app.issuance.code import read_code
+from app.issuance.code_hash import hashes_to_look_up
+from app.issuance.models import Code
+from app.money import Money
+from app.redemption import codes, rules
+from app.redemption.models import CodeToken
+from app.secrecy import fingerprint, random_secret
+
+#: What scanners for leaked secrets, and the masking of our logs, know it by.
+PREFIX = "ct_"
+#: So long a spent or expired one is kept, so that the events can tell it from one that never was.
+KEPT_AFTER = timedelta(days=1)
+FORGET_BATCH = 1_000
+
+
+def make_code_token(typed: str, *, asker: rules.Asker, amount: Money) -> str:
+    """A token by which this store may exchange the code for this shopper and order, once, within 60 seconds.
+
+    `amount` is what the shopper saw: the exchange holds no more. Nothing is held yet, and nothing of the card is told.
+
+    Raises CodeMistyped (no try), CodeNotAccepted for every code that is not acceptable, CurrencyMismatch, Busy.
+    """
+    code = read_code(typed)
+    if code is None:
+        raise CodeMistyped()
+    hashes = hashes_to_look_up(code, for_anybody=True)
+    code_token = PREFIX + random_secret()
+    try:
+        with transaction() as db:
+            row = db.execute(_FOUND, {"hashes": hashes, "asking_store": asker.store_id}).first()
+            if row is None:
+                raise rules.Unaccepted("unknown")
+            now = clock.read(row.stamp)
+            rules.decide_exchange(codes.seen_code(row), asker, now)
+            rules.check_shown(amount, row.currency)
+            together(
+                db,
+                _code_token(
+                    hash=fingerprint(code_token),
+                    code_id=row.code_id,
+                    card_id=row.card_id,
+                    store_id=asker.store_id,
+                    shopper_key=asker.shopper_key,
+                    order_reference=asker.order_reference,
+                    amount_minor=amount.amount_minor,
+                    currency=amount.currency,
+                    created_at=now,
+                    expires_at=now + rules.CODE_TOKEN_TTL,
+                ),
+                event_of(
+                    "code_token_made",
+                    at=now,
+                    card_id=row.card_id,
+                    facts={"store_id": asker.store_id, "order_reference": asker.order_reference},
+                ),
+            )
+            return code_token
+    except rules.Unaccepted as refusal:
+        codes.record_try(asker, refusal.reason)
+        raise CodeNotAccepted() from None
+
+
+_code_token = row_of(CodeToken)
+
+_FOUND = codes.with_card(
+    select(*codes.COLUMNS, func.clock_timestamp().label("stamp")).select_from(Code).where(codes.IS_HASHED)
+)
+
+
+def forget_code_tokens() -> int:
+    """Drops a batch of those whose time is long over; returns how many. Raises Busy."""
+    with transaction() as db:
+        over = select(CodeToken.hash).where(CodeToken.expires_at < clock.now(db) - KEPT_AFTER).limit(FORGET_BATCH)
+        return db.execute(delete(CodeToken).where(CodeToken.hash.in_(over))).rowcount

@@ -1,0 +1,78 @@
+"""What exchange and code_token share: a code as they see it, and the note of a refused try."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ARRAY, bindparam, exists, func, or_
+from sqlalchemy.dialects.postgresql import BYTEA
+
+from app import clock
+from app.db.base import AnyRow, AnySelect
+from app.db.together import Write, together
+from app.db.transaction import transaction
+from app.events.event import event_of
+from app.issuance.models import Card, CardKey, Code, Programme, ProgrammeStore
+from app.redemption import rules
+
+_IS_LISTED = exists().where(
+    ProgrammeStore.programme_id == Programme.id, ProgrammeStore.store_id == bindparam("asking_store")
+)
+#: What `seen_code` needs of a row, and what an exchange writes; the store that asks is `asking_store`.
+COLUMNS: tuple[Any, ...] = (
+    Code.id.label("code_id"),
+    Code.state.label("code_state"),
+    Code.store_id.label("bound_store_id"),
+    Code.shopper_key.label("bound_shopper_key"),
+    Code.order_reference.label("bound_order_reference"),
+    Code.bound_until,
+    Card.id.label("card_id"),
+    Card.account_id,
+    Card.mode,
+    Card.currency,
+    Card.state.label("card_state"),
+    Card.expires_at.label("card_expires_at"),
+    CardKey.code_id.label("key_code_id"),
+    CardKey.payment_id,
+    Programme.hold_ttl_s,
+    or_(Programme.all_stores, _IS_LISTED).label("store_is_in_programme"),
+)
+
+#: The code of one of these `hashes`.
+IS_HASHED = Code.hash == func.any(bindparam("hashes", type_=ARRAY(BYTEA)))
+
+
+def with_card(codes: AnySelect) -> AnySelect:
+    """A query of codes with the card of each, its key and its programme."""
+    return (
+        codes.join(Card, Card.id == Code.card_id)
+        .join(CardKey, CardKey.card_id == Card.id)
+        .join(Programme, Programme.id == Card.programme_id)
+    )
+
+
+def seen_code(row: AnyRow) -> rules.CodeSeen:
+    """A row of COLUMNS for the rule."""
+    return rules.CodeSeen(
+        state=row.code_state,
+        bound_store_id=row.bound_store_id,
+        bound_shopper_key=row.bound_shopper_key,
+        bound_order_reference=row.bound_order_reference,
+        bound_until=row.bound_until,
+        card_state=row.card_state,
+        card_expires_at=row.card_expires_at,
+        mode=row.mode,
+        store_is_in_programme=row.store_is_in_programme,
+        is_the_key=row.key_code_id == row.code_id,
+        payment_id=row.payment_id,
+    )
+
+
+def record_try(asker: rules.Asker, reason: str) -> None:
+    """In a transaction of its own: the refused one is gone."""
+    with transaction() as db:
+        together(db, refused_code(asker, reason, at=clock.now(db)))
+
+
+def refused_code(asker: rules.Asker, reason: str, *, at: datetime) -> Write:
+    """The event of a try that failed. Its reason is told to nobody else."""
+    return event_of("code_refused", at=at, facts={"store_id": asker.store_id, "reason": reason})

@@ -1,0 +1,14 @@
+"""Wire shapes between the frame and us."""
+
+from marshmallow import fields, validate
+
+from app.web.arguments import MoneyField, Pattern, Strict, Text
+
+
+class CodeTokenIn(Strict):
+    """What the shopper typed, and what the frame showed beside it."""
+
+    code = fields.String(required=True, validate=validate.Length(1, 100), load_only=True)
+    order_reference = Text(longest=200, required=True)
+    amount = MoneyField(required=True)
+    shopper_key = fields.String(validate=Pattern("[!-~]{8,128}"), load_default=None)
