@@ -22,6 +22,7 @@ from app.oauth.keys import jwks
 from app.oauth.scopes import ALL_SCOPES, PARTY_SCOPES
 from app.redemption.payment import sign_balance
 from app.web.problems import HTTP_SLUGS, STATUS
+from tests.checkout.shop import Pushed, Shopper, bookshop_of, challenge_of
 from tests.service import real_keys
 from tests.world import World
 
@@ -300,6 +301,21 @@ def test_the_examples_of_the_api_have_the_shapes_that_the_service_answers(client
     settled = client.post(f"{path}/settlements", json={"amount": amount, "final": True}, headers=store)
     assert shape(settled.json) == shape(settlement)
     assert {**over.json, "instance": ""} == {**json.loads(examples("docs/problems.md", "json")[0]), "instance": ""}
+
+
+def test_the_examples_of_the_checkout_are_what_the_service_takes_and_answers(app: Flask, world: World) -> None:
+    pushed_shape, token_shape = [json.loads(example) for example in examples("docs/checkout.md", "json")]
+    asked = re.search(r"authorization_details='(\[\{.*?\}\])'", page("docs/checkout.md"), re.DOTALL)
+    assert asked is not None
+    shop, shopper = bookshop_of(app, world), Shopper(app.test_client())
+    first = shop.ask(authorization_details=asked[1], code_challenge=challenge_of("v" * 43))
+    assert shape(first.get_json()) == shape(pushed_shape)
+    assert first.get_json()["expires_in"] == pushed_shape["expires_in"]
+    pushed = Pushed(first.get_json()["request_uri"], "v" * 43, shop.credentials.client_id)
+    told = shop.redeem(shopper.pay(pushed, world.code().code), pushed).get_json()
+    assert shape(told) == shape(token_shape)
+    [detail], [example] = told["authorization_details"], token_shape["authorization_details"]
+    assert {**detail, "payment_id": ""} == {**example, "payment_id": ""}
 
 
 def shape(value: Any) -> Any:

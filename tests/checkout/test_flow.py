@@ -91,6 +91,9 @@ def test_a_smaller_balance_is_a_choice_and_nothing_is_held_before_it_is_made(
     assert told["authorization_details"][0]["instructed_amount"] == {"currency": "GBP", "amount": "30.00"}
     assert payments_of(world)[0].held_minor == 2_000
     assert request_row(pushed).tries == 0
+    page = shopper.open(pushed)
+    assert "may take up to 20.00 GBP" in page.text
+    assert "£20.00" in page.text and "30.00" not in page.text
 
 
 def test_what_the_page_did_not_show_is_not_approved(shop: Shop, shopper: Shopper, world: World) -> None:
