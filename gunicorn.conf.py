@@ -27,6 +27,9 @@ worker_connections = 400
 #: Read once, then forked. Nothing connects before the fork: app/db/engine.py gives each process its own pool.
 preload_app = True
 
+# `Client_Cert` must not pass for `Client-Cert`, which only a proxy may send.
+header_map = "drop"
+
 # The control socket would let whoever reaches it stop the service; nothing of ours uses it.
 control_socket_disable = True
 # A busy disk must not make a worker look dead.

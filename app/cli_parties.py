@@ -94,7 +94,7 @@ def set_store_origins(store_id: str, origins: tuple[str, ...]) -> None:
 @click.argument("limit_minor", type=int, required=False)
 @wired
 def limit_refunds(store_id: str, currency: str, limit_minor: int | None) -> None:
-    """Limit what clients without a key may refund in a day, in minor units; without a number there is no limit."""
+    """Limit what clients with a secret may refund in a day, in minor units; without a number there is no limit."""
     from app.ids import StoreId
     from app.redemption.refund_limit import limit_refunds
 

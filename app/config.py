@@ -1,6 +1,7 @@
 """Settings: one frozen object, read once from the environment, which refuses what is missing or unsafe."""
 
 import os
+import re
 import stat
 import struct
 from collections.abc import Mapping
@@ -206,6 +207,8 @@ def _networks(environ: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6
 def _certificate_header(environ: Mapping[str, str]) -> str | None:
     """Anybody can send a header: one that is believed needs a proxy that is."""
     header = environ.get("CLIENT_CERTIFICATE_HEADER", "").strip() or None
+    if header and not re.fullmatch("[A-Za-z0-9-]+", header):
+        raise UnsafeSettings(f"CLIENT_CERTIFICATE_HEADER must be a name of letters, digits and dashes, not {header!r}")
     if header and not _networks(environ, "TRUSTED_PROXIES"):
         raise UnsafeSettings("CLIENT_CERTIFICATE_HEADER needs TRUSTED_PROXIES: the addresses that may send it")
     return header

@@ -229,7 +229,7 @@ class AmountOverSettled(Refusal):
 
 
 class RefundLimitReached(Refusal):
-    """The store's daily limit for refunds by clients without a key is reached."""
+    """The store's daily limit for refunds by clients with a secret is reached."""
 
     slug = "refund-limit-reached"
 

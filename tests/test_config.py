@@ -57,6 +57,11 @@ def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
         ({"ARGON2_TIME_COST": "1"}, "ARGON2_TIME_COST"),
         ({"LOG_LEVEL": "TRACE"}, "LOG_LEVEL"),
         ({"LINK_VALID_DAYS": "0"}, "LINK_VALID_DAYS"),
+        ({"OAUTH_FAPI_ONLY": "true"}, "OAUTH_FAPI_ONLY must be one of"),
+        ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES must be networks"),
+        ({"TRUSTED_PROXIES": "proxy.example"}, "TRUSTED_PROXIES must be networks"),
+        ({"CLIENT_CERTIFICATE_HEADER": "Client-Cert"}, "needs TRUSTED_PROXIES"),
+        ({"CLIENT_CERTIFICATE_HEADER": "Client_Cert", "TRUSTED_PROXIES": "10.0.0.1"}, "letters, digits and dashes"),
         ({"KEYS_DIR": "/nowhere"}, "scrip keys init"),
     ],
 )

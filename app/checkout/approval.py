@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from app import clock
 from app.checkout import rules
@@ -12,9 +12,10 @@ from app.checkout.rules import Standing
 from app.config import settings
 from app.db.request import Reference
 from app.db.together import Write, together
-from app.errors import CheckoutNotFound, PaymentClosed
+from app.errors import Busy, CheckoutNotFound, PaymentClosed
 from app.events.event import event_of
 from app.ids import CardId, CodeId
+from app.issuance.models import CardKey
 from app.money import Money
 from app.oauth.authorization_request import (
     CODE_TTL,
@@ -22,6 +23,7 @@ from app.oauth.authorization_request import (
     change_request,
     end_request,
     find_request,
+    is_unfetched,
     lock_owner_of,
 )
 from app.redemption.exchange import Exchanged, exchange_proven, look_at_code
@@ -92,23 +94,28 @@ def asker_of(request: AuthorizationRequest) -> Asker:
 def cover_of(db: Connection, request: AuthorizationRequest, code_id: CodeId) -> Cover:
     """How much of what the store wants this proven code's card can give now.
 
-    Raises Unaccepted, CurrencyMismatch, CardClosed, and CardHeld when the store holds the card for something else.
+    What another request of this shopper holds, and no store has fetched yet, is given back first: this one takes its
+    place. Raises Unaccepted, CurrencyMismatch, CardClosed, and CardHeld when the store holds the card for something
+    else.
     """
+    _take_over(db, request, code_id)
     found = look_at_code(db, code_id, asker=asker_of(request))
-    amount = rules.decide_amount(found.balance, request.wanted.amount)
-    if found.payment is not None and lock_owner_of(db, found.payment.id) is None:
+    if found.payment is not None:
         _check_repeat(found.payment, request)
-    return Cover(found.card_id, amount)
+    left = found.balance if found.payment is None else found.payment.held
+    return Cover(found.card_id, rules.decide_amount(left, request.wanted.amount))
 
 
-def approve_request(db: Connection, request: AuthorizationRequest, code_id: CodeId, amount: Money) -> Approval:
-    """Exchanges the proven code for a locked request, for `amount` at most, and draws the authorization code.
+def approve_request(db: Connection, request: AuthorizationRequest, code_id: CodeId, cover: Cover) -> Approval:
+    """Exchanges the proven code for a locked request, for what it covers, and draws the authorization code.
 
-    Where another request of this shopper led to an open payment that nobody fetched yet, this one takes its place.
-    Raises Unaccepted, CurrencyMismatch, CardHeld, Busy.
+    Raises Unaccepted, CurrencyMismatch, CardHeld; Busy too when another request of this shopper has just done so:
+    tried again, this one takes its place.
     """
-    card_id = _take_over(db, request, code_id)
-    exchanged = _exchange(db, request, code_id, amount)
+    exchanged = _exchange(db, request, code_id, cover.amount)
+    if not exchanged.opened and is_unfetched(db, exchanged.payment.id):
+        raise Busy("Another page is just paying with this card.")
+    card_id = cover.card_id
     payment, code, now = exchanged.payment, random_secret(), clock.now(db)
     facts = {"request_id": request.id, "store_id": request.store_id, "approved_minor": payment.held.amount_minor}
     together(
@@ -141,7 +148,7 @@ def end_approval(db: Connection, request: AuthorizationRequest, state: str, even
     """Ends a locked request that is approved still, and voids what the approval holds.
 
     The code stays with the store for as long as a first hold would last, so that it can be typed there again. A payment
-    that was open before this request is not its to void.
+    that was open before this request is not its to void, nor is one that the store has asked for since.
     """
     if request.opened_payment and request.payment_id is not None:
         with suppress(PaymentClosed):  # its hold ended by itself
@@ -157,21 +164,26 @@ def released_event(request: AuthorizationRequest, now: datetime, *, reason: str)
     )
 
 
-def _take_over(db: Connection, request: AuthorizationRequest, code_id: CodeId) -> CardId:
-    """Ends the approval of an earlier request that holds the card for the same store. Returns the card."""
-    found = look_at_code(db, code_id, asker=asker_of(request))
-    earlier = lock_owner_of(db, found.payment.id) if found.payment is not None else None
-    if earlier is not None:
+def _take_over(db: Connection, request: AuthorizationRequest, code_id: CodeId) -> None:
+    """Ends the approval of an earlier request by which the same store holds the card for the same shopper."""
+    payment_id = db.scalar(select(CardKey.payment_id).where(CardKey.code_id == code_id))
+    earlier = lock_owner_of(db, payment_id) if payment_id is not None else None
+    if (
+        earlier is not None
+        and (earlier.store_id, earlier.mode) == (request.store_id, request.mode)
+        and earlier.wanted.shopper_key == request.wanted.shopper_key
+    ):
         now = clock.now(db)
         end_approval(db, earlier, "released", released_event(earlier, now, reason="taken over"), now)
-    return found.card_id
 
 
 def _exchange(db: Connection, request: AuthorizationRequest, code_id: CodeId, amount: Money) -> Exchanged:
     """Under a name that no store can give a request of its own, for it has a space."""
     hmacs = tuple(keyed_hashes(settings().keys.hashing, "request", request.id))
     reference = Reference(request.store_id, f"checkout {request.id}", "exchange_code", "", hmacs)
-    exchanged = exchange_proven(db, code_id, asker=asker_of(request), reference=reference, amount=amount)
+    exchanged = exchange_proven(
+        db, code_id, asker=asker_of(request), reference=reference, amount=amount, provisional=True
+    )
     if not exchanged.opened:
         _check_repeat(exchanged.payment, request)
     return exchanged

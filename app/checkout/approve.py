@@ -32,9 +32,9 @@ def approve_checkout(browser: Browser, *, agreed: str) -> Approval | None:
                 raise CheckoutOver()
             if request.card_code_id is None:
                 return None
-            amount = cover_of(db, request, request.card_code_id).amount
-            if amount.decimal != agreed:
+            cover = cover_of(db, request, request.card_code_id)
+            if cover.amount.decimal != agreed:
                 return None
-            return approve_request(db, request, request.card_code_id, amount)
+            return approve_request(db, request, request.card_code_id, cover)
     except Unaccepted:
         raise CodeNotAccepted() from None

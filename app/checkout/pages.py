@@ -184,7 +184,7 @@ def _view_page(view: CheckoutView, **more: Any) -> Response:
     asked, browser = view.request, _browser()
     if view.secret is not None:
         browser = Browser(browser.request_uri, browser.client_id, view.secret)
-    g.leads_to = origin_of(asked.redirect_uri)
+    g.leads_to = f"https: {origin_of(asked.redirect_uri)}"  # and wherever the store sends its shopper on to from there
     return _page(
         view.standing.value if view.standing.value in _WITH_FORM else "over",
         view=view,

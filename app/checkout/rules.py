@@ -26,6 +26,9 @@ class Standing(Enum):
     EXPIRED = "expired"  # nobody approved it in time
 
 
+#: A code that is looked at for longer is not looked at any more: whoever did so is gone, and the try with it.
+LOOKED_AT_FOR = timedelta(seconds=30)
+
 #: In these a shopper can still decide.
 OPEN = frozenset({Standing.ASKING, Standing.CHOOSING})
 
@@ -49,6 +52,11 @@ def decide_standing(request: RequestSeen, now: datetime) -> Standing:
     if request.state == "approved" and (request.code_expires_at is None or request.code_expires_at <= now):
         return Standing.RELEASED
     return Standing(request.state)
+
+
+def is_lost(tried_at: datetime | None, now: datetime) -> bool:
+    """Whether the last try, of which nothing was heard, will not be heard of any more."""
+    return tried_at is None or tried_at + LOOKED_AT_FOR <= now
 
 
 def decide_amount(balance: Money, wanted: Money) -> Money:

@@ -1,8 +1,12 @@
 """Try a code: what the holder typed is looked at, five times at most, and where the card has enough, that is a yes."""
 
 from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
 
 from app import clock
+from app.checkout import rules
 from app.checkout.approval import (
     Approval,
     Browser,
@@ -29,7 +33,13 @@ from app.errors import (
 from app.events.event import event_of
 from app.issuance.code import read_code
 from app.issuance.code_hash import hashes_to_look_up
-from app.oauth.authorization_request import change_request, end_request, give_back_try, take_try
+from app.oauth.authorization_request import (
+    AuthorizationRequest,
+    change_request,
+    end_request,
+    give_back_try,
+    take_try,
+)
 from app.redemption.codes import refused_code
 from app.redemption.exchange import find_code
 from app.redemption.rules import Unaccepted
@@ -50,12 +60,10 @@ def try_code(typed: str, *, browser: Browser) -> Approval | None:
     if approval := _take_try(browser):
         return approval
     try:
-        hashes = hashes_to_look_up(code, for_anybody=True)
-    except Busy:
+        outcome = _judge(hashes_to_look_up(code, for_anybody=True), browser)
+    except (Busy, CardHeld):
         _give_back(browser)
         raise
-    try:
-        outcome = _judge(hashes, browser)
     except Unaccepted as refusal:
         _record_failure(browser, refusal.reason)
         raise CodeNotAccepted() from None
@@ -73,9 +81,14 @@ def _take_try(browser: Browser) -> Approval | None:
             return approve_again(db, request)
         if standing not in OPEN:
             raise CheckoutOver()
-        if take_try(db, request.id, most=TRIES) is None:
-            raise Busy("The last try is being looked at.")
-        return None
+        if take_try(db, request.id, most=TRIES, at=now):
+            return None
+        is_lost = rules.is_lost(request.tried_at, now)
+        if is_lost:
+            _exhaust(db, request, now)
+    if is_lost:
+        raise CheckoutOver()
+    raise Busy("The last try is being looked at.")
 
 
 def _judge(hashes: Sequence[bytes], browser: Browser) -> Approval | Refusal | None:
@@ -96,7 +109,7 @@ def _judge(hashes: Sequence[bytes], browser: Browser) -> Approval | Refusal | No
         except (CurrencyMismatch, CardClosed, CardHeld) as refusal:
             return refusal
         if cover.amount == request.wanted.amount:
-            return approve_request(db, request, code_id, cover.amount)
+            return approve_request(db, request, code_id, cover)
         together(db, change_request(request.id, card_id=cover.card_id, card_code_id=code_id))
         return None
 
@@ -114,9 +127,10 @@ def _record_failure(browser: Browser, reason: str) -> None:
         now = clock.now(db)
         together(db, refused_code(asker_of(request), reason, at=now))
         if request.standing == "opened" and request.tries >= TRIES:
-            facts = {"request_id": request.id, "store_id": request.store_id}
-            together(
-                db,
-                end_request(request.id, "exhausted", now),
-                event_of("authorization_exhausted", at=now, facts=facts),
-            )
+            _exhaust(db, request, now)
+
+
+def _exhaust(db: Connection, request: AuthorizationRequest, now: datetime) -> None:
+    facts = {"request_id": request.id, "store_id": request.store_id}
+    exhausted = event_of("authorization_exhausted", at=now, facts=facts)
+    together(db, end_request(request.id, "exhausted", now), exhausted)

@@ -38,7 +38,8 @@ Mode = Literal["live", "test"]
 class Caller:
     """Who is calling: a client, and the issuer or store on whose behalf and in whose mode it acts.
 
-    `holds_key`: the access token is bound to a key, and the request has proven to hold it.
+    `tier`: of the client, by how it says who it is. `holds_key`: the access token is bound to a key, and the request
+    has proven to hold that.
     `payment_id`: the one payment that its access token is good for, where a holder approved it at our page.
     """
 
@@ -47,6 +48,7 @@ class Caller:
     party_kind: PartyKind
     mode: Mode
     scopes: frozenset[str]
+    tier: str = "basic"
     holds_key: bool = False
     payment_id: PaymentId | None = None
 
@@ -94,6 +96,7 @@ def make_access_token(
         "party": client.party_id,
         "party_kind": client.party_kind,
         "mode": client.mode,
+        "tier": client.tier,
     }
     if confirmation is not None:
         claims["cnf"] = dict(confirmation)
@@ -117,6 +120,7 @@ def admit(claims: Mapping[str, Any], *, scheme: str, text: str) -> Caller:
         party_kind=claims["party_kind"],
         mode=claims["mode"],
         scopes=frozenset(claims["scope"].split(" ")),
+        tier=claims["tier"],
         holds_key="cnf" in claims,
         payment_id=_payment_of(claims),
     )
@@ -205,7 +209,7 @@ def _seconds(claims: Mapping[str, Any], name: str) -> int:
 
 
 def _check_caller(claims: Mapping[str, Any]) -> None:
-    names = ("sub", "client_id", "scope", "jti", "party", "party_kind", "mode")
+    names = ("sub", "client_id", "scope", "jti", "party", "party_kind", "mode", "tier")
     if not all(isinstance(claims.get(name), str) and claims[name] for name in names):
         raise InvalidAccessToken()
     if claims["sub"] != claims["client_id"] or ("cnf" in claims and not is_confirmation(claims["cnf"])):

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidRequestError
-from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select, update
 
 from app import clock
 from app.db.together import together
@@ -20,7 +19,7 @@ from app.money import Money
 from app.oauth.authorization_details import GiftcardPayment
 from app.oauth.authorization_request import wanted_of
 from app.oauth.models import AuthorizationRequest as RequestRow
-from app.oauth.models import RevokedToken
+from app.oauth.refused import revoke_token
 from app.secrecy import fingerprint, same, to_text
 
 #: RFC 7636, section 4.1.
@@ -60,12 +59,13 @@ def find_grant(parameters: Mapping[str, str], *, client_id: str) -> Grant:
         if (
             row is None
             or not same(row.code_challenge.encode(), challenge.encode())
-            or parameters.get("redirect_uri", row.redirect_uri) != row.redirect_uri
+            or parameters.get("redirect_uri") != row.redirect_uri
         ):
             raise InvalidGrantError(_NOT_GOOD)
         now = clock.now(db)
         if row.state == "redeemed":
-            _revoke(db, row.token_jti, row.token_expires_at, client_id, now)
+            # Two have the code: who of them is the store, nobody can say.
+            revoke_token(db, row.token_jti, client_id=client_id, expires_at=row.token_expires_at, at=now)
         is_good = row.state == "approved" and now < row.code_expires_at
     if not is_good:
         raise InvalidGrantError(_NOT_GOOD)
@@ -97,13 +97,6 @@ def redeem_code(code: str, grant: Grant, token: Mapping[str, Any]) -> bool:
             event_of("authorization_redeemed", at=now, card_id=grant.card_id, payment_id=grant.payment_id, facts=facts),
         )
         return True
-
-
-def _revoke(db: Connection, jti: str, expires_at: datetime, client_id: str, now: datetime) -> None:
-    """Two have the code: who of them is the store, nobody can say."""
-    revoked = insert(RevokedToken).values(jti=jti, expires_at=expires_at).on_conflict_do_nothing()
-    if db.execute(revoked.returning(RevokedToken.jti)).first() is not None:
-        together(db, event_of("access_token_revoked", at=now, facts={"client_id": client_id, "jti": jti}))
 
 
 _COLUMNS = (

@@ -65,6 +65,7 @@ class AuthorizationRequest:
     expires_at: datetime
     browser_hash: bytes | None
     tries: int
+    tried_at: datetime | None
     card_id: CardId | None
     card_code_id: CodeId | None
     payment_id: PaymentId | None
@@ -133,17 +134,23 @@ def lock_owner_of(db: Connection, payment_id: PaymentId) -> AuthorizationRequest
     return _described(db.execute(_LOCKED.where(*owner)).first())
 
 
+def is_unfetched(db: Connection, payment_id: PaymentId) -> bool:
+    """Whether a request's approval opened this payment, and nobody redeemed it yet; nothing is locked."""
+    owner = (RequestRow.payment_id == payment_id, RequestRow.state == "approved", RequestRow.opened_payment)
+    return db.execute(select(RequestRow.id).where(*owner)).first() is not None
+
+
 def due_for_release(db: Connection, now: datetime, *, limit: int) -> list[str]:
     """Approved requests whose authorization code was not redeemed in its time, the oldest first."""
     late = (RequestRow.state == "approved", RequestRow.code_expires_at <= now)
     return list(db.scalars(select(RequestRow.id).where(*late).order_by(RequestRow.code_expires_at).limit(limit)))
 
 
-def take_try(db: Connection, request_id: str, *, most: int) -> int | None:
-    """Counts a try before the code is looked at, so that no two slip through at once; None when none is left."""
+def take_try(db: Connection, request_id: str, *, most: int, at: datetime) -> bool:
+    """Counts a try before the code is looked at, so that no two slip through at once; False when none is left."""
     left = (RequestRow.id == request_id, RequestRow.state == "opened", RequestRow.tries < most)
-    taken = update(RequestRow).where(*left).values(tries=RequestRow.tries + 1).returning(RequestRow.tries)
-    return db.scalars(taken).first()
+    taken = update(RequestRow).where(*left).values(tries=RequestRow.tries + 1, tried_at=at).returning(RequestRow.id)
+    return db.execute(taken).first() is not None
 
 
 def give_back_try(db: Connection, request_id: str) -> None:
@@ -201,6 +208,7 @@ _SAME = (
     RequestRow.expires_at,
     RequestRow.browser_hash,
     RequestRow.tries,
+    RequestRow.tried_at,
     RequestRow.card_id,
     RequestRow.card_code_id,
     RequestRow.payment_id,

@@ -63,7 +63,7 @@ def read_subject(kind: str, value: str) -> dict[str, str]:
 
 def is_named(certificate: Certificate, subject: Mapping[str, str]) -> bool:
     """Whether the certificate is for the client that was registered with this subject (RFC 8705, section 2.1.2)."""
-    return all(SUBJECTS[kind](certificate, value) for kind, value in subject.items())
+    return len(subject) == 1 and all(SUBJECTS[kind](certificate, value) for kind, value in subject.items())
 
 
 def _has_name(certificate: Certificate, value: str) -> bool:
@@ -74,7 +74,7 @@ def _has_alternative(kind: type[x509.GeneralName]) -> Callable[[Certificate, str
     def check(certificate: Certificate, value: str) -> bool:
         try:
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
             return False
         return value in [str(name.value) for name in names if isinstance(name, kind)]
 

@@ -57,7 +57,7 @@ def identify_client(authorization: str | None, parameters: Mapping[str, str]) ->
     if "client_assertion" in parameters:
         client = _signed(parameters)
     elif authorization is None and "client_id" in parameters:
-        client = _certified(parameters["client_id"])
+        client = _certified(parameters)
     else:
         client = _with_secret(authorization or "")
     if client is None or parameters.get("client_id", client.client_id) != client.client_id:
@@ -72,9 +72,14 @@ def _signed(parameters: Mapping[str, str]) -> Client | None:
     return client_assertion.client_of_assertion(parameters["client_assertion"], named=parameters.get("client_id"))
 
 
-def _certified(client_id: str) -> Client | None:
+def _certified(parameters: Mapping[str, str]) -> Client | None:
+    """The other methods' parameters beside a certificate are two methods at once."""
     certificate = mutual_tls.presented_certificate()
-    return None if certificate is None else client_of_certificate(client_id, certificate)
+    if certificate is None:
+        return None
+    if OTHER_METHODS.intersection(parameters):
+        raise InvalidRequestError("Use one method of client authentication, not two.")
+    return client_of_certificate(parameters["client_id"], certificate)
 
 
 def _with_secret(authorization: str) -> Client | None:

@@ -5,6 +5,7 @@ from typing import Any
 from authlib.oauth2 import OAuth2Error
 from flask import Response, jsonify, request
 
+from app.config import settings
 from app.errors import InvalidAccessToken
 from app.oauth import endpoint
 from app.oauth.access_token import read_claims
@@ -47,7 +48,8 @@ def _introspect(text: str, *, party_id: str) -> dict[str, Any]:
         claims = read_claims(text)
     except InvalidAccessToken:
         return {"active": False}
-    if claims["party"] != party_id or is_refused(client_id=claims["client_id"], jti=claims["jti"]):
+    is_unbound = settings().fapi_only and "cnf" not in claims
+    if is_unbound or claims["party"] != party_id or is_refused(client_id=claims["client_id"], jti=claims["jti"]):
         return {"active": False}
     told = {name: claims[name] for name in TOLD if name in claims}
     return {"active": True, "token_type": token_type(claims.get("cnf")), **told}

@@ -25,7 +25,8 @@ class Client(Base):
         ),
         CheckConstraint("(auth_method = 'private_key_jwt') = (jwks IS NOT NULL)", name="client_keys_of_method"),
         CheckConstraint(
-            "(auth_method = 'tls_client_auth') = (tls_subject IS NOT NULL)", name="client_subject_of_method"
+            "(auth_method = 'tls_client_auth') = (tls_subject IS NOT NULL) AND tls_subject <> '{}'",
+            name="client_subject_of_method",
         ),
         CheckConstraint(
             "auth_method IN ('client_secret_basic', 'private_key_jwt', 'tls_client_auth')",
@@ -179,6 +180,7 @@ class AuthorizationRequest(Base):
     opened_at: Mapped[At | None]
     browser_hash: Mapped[bytes | None] = mapped_column(BYTEA)
     tries: Mapped[int] = mapped_column(SmallInteger)
+    tried_at: Mapped[At | None]
     card_id: Mapped[CardId | None]
     card_code_id: Mapped[CodeId | None]
     payment_id: Mapped[PaymentId | None]

@@ -31,4 +31,5 @@ def _is_trusted(address: str | None) -> bool:
         sender = ip_address(address or "")
     except ValueError:
         return False  # a socket in the file system has no address
+    sender = getattr(sender, "ipv4_mapped", None) or sender  # as a socket for both families has it
     return any(sender in network for network in settings().trusted_proxies)

@@ -5,12 +5,15 @@ database (NOTIFY) would be sooner, but a process cannot know that nobody tells i
 without a word, or a pooler has no use for LISTEN.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select, union_all
+from sqlalchemy import Connection, delete, func, select, union_all
+from sqlalchemy.dialects.postgresql import insert
 
 from app import clock
+from app.db.together import together
 from app.db.transaction import transaction
+from app.events.event import event_of
 from app.oauth.models import Client as ClientRow
 from app.oauth.models import RevokedToken
 from app.oauth.remembered import Remembered
@@ -28,6 +31,13 @@ FORGET_BATCH = 1_000
 def is_refused(*, client_id: str, jti: str) -> bool:
     """Whether this access token was revoked, or its client disabled, until POLL_S ago. Raises Busy."""
     return not _remembered.get(max_age_s=POLL_S).isdisjoint((client_id, jti))
+
+
+def revoke_token(db: Connection, jti: str, *, client_id: str, expires_at: datetime, at: datetime) -> None:
+    """Refuses this access token of the client from now on. Again, it changes nothing."""
+    revoked = insert(RevokedToken).values(jti=jti, expires_at=expires_at).on_conflict_do_nothing()
+    if db.execute(revoked.returning(RevokedToken.jti)).first() is not None:
+        together(db, event_of("access_token_revoked", at=at, facts={"client_id": client_id, "jti": jti}))
 
 
 def forget_revoked_tokens() -> int:

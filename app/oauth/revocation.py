@@ -6,17 +6,14 @@ from typing import Any
 
 from authlib.oauth2 import OAuth2Error
 from flask import Response, request
-from sqlalchemy.dialects.postgresql import insert
 
 from app import clock
-from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import InvalidAccessToken
-from app.events.event import event_of
 from app.oauth import endpoint, keys
 from app.oauth.access_token import read_claims
 from app.oauth.client_authentication import identify_client
-from app.oauth.models import RevokedToken
+from app.oauth.refused import revoke_token
 
 PATH = "/oauth/revoke"
 
@@ -49,10 +46,7 @@ def _revoke(token: str, *, client_id: str) -> None:
         raise ForeignToken()
     expires_at = datetime.fromtimestamp(claims["exp"], UTC)
     with transaction() as db:
-        revoked = insert(RevokedToken).values(jti=claims["jti"], expires_at=expires_at).on_conflict_do_nothing()
-        if db.execute(revoked.returning(RevokedToken.jti)).first() is not None:
-            facts = {"client_id": client_id, "jti": claims["jti"]}
-            together(db, event_of("access_token_revoked", at=clock.now(db), facts=facts))
+        revoke_token(db, claims["jti"], client_id=client_id, expires_at=expires_at, at=clock.now(db))
 
 
 def _claims_of(token: str) -> Mapping[str, Any] | None:

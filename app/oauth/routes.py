@@ -1,8 +1,10 @@
 """OAuth over HTTP: where tokens are made, judged and given up, a client's own affairs, and the two public documents."""
 
+from authlib.oauth2 import OAuth2Error
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import UnsupportedMediaType
 
+from app.errors import InsufficientScope, InvalidAccessToken
 from app.ids import SecretId
 from app.oauth import (
     client_secrets,
@@ -16,6 +18,7 @@ from app.oauth import (
     token_endpoint,
 )
 from app.oauth.bearer import caller, requires
+from app.oauth.client_authentication import identify_client
 from app.oauth.clients import read_client, replace_keys
 from app.oauth.key_ring import JWKS_MAX_AGE_S
 from app.web.arguments import body_json
@@ -24,6 +27,7 @@ blueprint = Blueprint("oauth", __name__)
 blueprint.after_app_request(dpop.hand_out_nonce)
 
 OWN = "/oauth/clients/me"
+MANAGE = "client.manage"
 JWK_SET = "application/jwk-set+json"
 
 #: A store's page may verify a balance token in the browser, so anyone's script may read these.
@@ -55,37 +59,34 @@ def introspect_access_token() -> Response:
 
 
 @blueprint.get(OWN)
-@requires("client.manage")
 def show_own_client() -> Response:
     """The client that asks: what it is registered as, and what of its credentials is in use."""
-    client_id = caller().client_id
+    client_id = _proven_client()
     return jsonify(schemas.dump_client(read_client(client_id), client_secrets.list_secrets(client_id)))
 
 
 @blueprint.post(f"{OWN}/secrets")
-@requires("client.manage")
 def add_own_secret() -> Response:
     """Another secret, shown this once."""
-    answer = jsonify(schemas.dump_new_secret(client_secrets.add_secret(caller().client_id)))
+    answer = jsonify(schemas.dump_new_secret(client_secrets.add_secret(_proven_client())))
     answer.status_code = 201
     return answer
 
 
 @blueprint.delete(f"{OWN}/secrets/<id(sec):secret_id>")
-@requires("client.manage")
 def retire_own_secret(secret_id: SecretId) -> Response:
     """The end of a secret."""
-    client_secrets.retire_secret(caller().client_id, secret_id)
+    client_secrets.retire_secret(_proven_client(), secret_id)
     return Response(status=204)
 
 
 @blueprint.put(f"{OWN}/jwks")
-@requires("client.manage")
 def replace_own_keys() -> Response:
     """Other public keys, in place of all that there were."""
+    client_id = _proven_client()
     if request.mimetype not in ("application/json", JWK_SET):
         raise UnsupportedMediaType(f"Send application/json or {JWK_SET}.")
-    return jsonify(kids=list(replace_keys(caller().client_id, body_json())))
+    return jsonify(kids=list(replace_keys(client_id, body_json())))
 
 
 @blueprint.get(metadata.PATH)
@@ -98,6 +99,27 @@ def show_metadata() -> Response:
 def show_jwks() -> Response:
     """The public halves of our signing keys."""
     return _public(keys.jwks())
+
+
+def _proven_client() -> str:
+    """Whose affairs they are: who proves it by the client's secret, or by an access token that is bound to a key.
+
+    A bearer token that was stolen must not become a secret of the thief's own. Raises InvalidAccessToken,
+    InvalidDpopProof, UseDpopNonce, InsufficientScope, Busy.
+    """
+    authorization = request.headers.get("Authorization", "")
+    if not authorization.lower().startswith("basic "):
+        who = requires(MANAGE)(caller)()
+        if not who.holds_key:
+            raise InsufficientScope("Prove it by the client's secret, or by an access token that is bound to a key.")
+        return who.client_id
+    try:
+        client = identify_client(authorization, {})
+    except OAuth2Error as error:
+        raise InvalidAccessToken("The client's ID and secret are not accepted.") from error
+    if MANAGE not in client.scopes:
+        raise InsufficientScope(scope=MANAGE)
+    return client.client_id
 
 
 def _public(document: object) -> Response:

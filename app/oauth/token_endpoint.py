@@ -18,6 +18,7 @@ from app.oauth.access_token import make_access_token
 from app.oauth.authorization_code_grant import CODE_GRANT_TYPE, CodeGrant
 from app.oauth.client_authentication import identify_client
 from app.oauth.clients import Client
+from app.oauth.schemas import InvalidAuthorizationDetails
 from app.oauth.scopes import granted_scopes, ttl_s
 from app.oauth.sender import confirmation_for, token_type
 
@@ -56,15 +57,14 @@ class _RequestingClient:
         return grant_type in GRANT_TYPES
 
 
-class _Grant(ClientCredentialsGrant):  # type: ignore[misc]
-    """Authlib's, but that its server judges the client by itself, whatever methods the grant names."""
-
-
 class _Server(AuthorizationServer):  # type: ignore[misc]
     """Authlib's server, which picks the grant and words the answers; requests, clients and tokens are ours to judge."""
 
     def create_oauth2_request(self, _request: object) -> _Request:
-        return _Request(endpoint.read_form("grant_type"))
+        parameters = endpoint.read_form("grant_type")
+        if "authorization_details" in parameters:  # ignored, they would be answered with more than was asked for
+            raise InvalidAuthorizationDetails("They belong into the pushed authorization request.")
+        return _Request(parameters)
 
     def authenticate_client(self, asked: _Request, methods: object, *_endpoint: str) -> _RequestingClient:
         """The proof is read first: who must make it again with a nonce of ours has not spent an assertion by then."""
@@ -99,6 +99,6 @@ def _silence_authlib() -> None:
 
 _server = _Server()
 _server.register_token_generator(GRANT_TYPE, _generate)
-_server.register_grant(_Grant)
+_server.register_grant(ClientCredentialsGrant)
 _server.register_grant(CodeGrant)
 _silence_authlib()

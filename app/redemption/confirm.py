@@ -30,6 +30,7 @@ def confirm_payment(
             "held_minor": held,
             "released_minor": locked.payment.released_minor + locked.payment.held_minor - held,
             "expires_at": until,
+            "provisional": False,
         }
         payment = described_with(locked.row, changes, locked.now)
         facts = {"order_reference": order_reference, "held_minor": held, "until": until.isoformat()}

@@ -129,13 +129,16 @@ def exchange_proven(
     reference: Reference,
     amount: Money | None = None,
     hold_ttl_s: int | None = None,
+    provisional: bool = False,
 ) -> Exchanged:
     """The exchange of a code that somebody has just proven to know; it is decided on locked rows.
+
+    A `provisional` payment may be given back by `release_hold` for as long as no store has asked for it.
 
     Raises Unaccepted, CurrencyMismatch, ReferenceReused, Busy.
     """
     row = db.execute(_CLAIM_AND_LOCK, _wanted(asker, reference, wanted_code=code_id)).one()
-    return _exchange(db, row, asker, reference, amount, hold_ttl_s)
+    return _exchange(db, row, asker, reference, amount, hold_ttl_s, provisional=provisional)
 
 
 def _wanted(asker: rules.Asker, reference: Reference, **wanted: object) -> dict[str, object]:
@@ -151,6 +154,7 @@ def _exchange(
     hold_ttl_s: int | None,
     *,
     token_hash: bytes | None = None,
+    provisional: bool = False,
 ) -> Exchanged:
     if again := answer_again(db, reference, Exchanged, claimed=row.claimed > 0):
         return again
@@ -161,13 +165,13 @@ def _exchange(
         spent = _spend(token_hash, now)
     if (repeated := rules.decide_exchange(codes.seen_code(row), asker, now)) is not None:
         answer = Exchanged(describe_payment(_payment(db, repeated), now), opened=False)
-        together(db, keep_answer(reference, answer), spent)
+        together(db, keep_answer(reference, answer), spent, None if provisional else _adopt(repeated))
         return answer
     held = rules.hold_amount(row.balance_minor, amount, row.currency)
     until = rules.hold_until(now, asked_s=hold_ttl_s, programme_s=row.hold_ttl_s)
     payment = _new_payment(row, asker, held, until, now)
     answer = Exchanged(payment, opened=True)
-    _write(db, row, payment, asker, answer, reference, spent)
+    _write(db, row, payment, asker, answer, reference, spent, provisional=provisional)
     return answer
 
 
@@ -198,6 +202,8 @@ def _write(
     answer: Exchanged,
     reference: Reference,
     spent: Write | None,
+    *,
+    provisional: bool,
 ) -> None:
     held_minor = payment.held.amount_minor
     together(
@@ -215,6 +221,7 @@ def _write(
             held_minor=held_minor,
             created_at=payment.created_at,
             expires_at=payment.expires_at,
+            provisional=provisional,
         ),
         one_key.bind_code(
             row.code_id,
@@ -239,6 +246,13 @@ def _write(
 
 #: A hold of which nothing has been taken yet.
 _payment_insert = row_of(PaymentRow, state="held", settled_minor=0, released_minor=0, refunded_minor=0, expired_minor=0)
+
+
+@write
+def _adopt(payment_id: PaymentId) -> Update:
+    """The store itself has asked for the payment: nobody else gives it back from now on."""
+    mine = (PaymentRow.id == payment_id, PaymentRow.provisional.is_(True))
+    return update(PaymentRow).where(*mine).values(provisional=False)
 
 
 @write

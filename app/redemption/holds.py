@@ -140,6 +140,7 @@ def _locking(claim: AnySelect) -> AnySelect:
             PaymentRow.mode,
             PaymentRow.expired_at,
             PaymentRow.expired_minor,
+            PaymentRow.provisional,
             Card.issuer_id,
             Card.account_id,
             Card.state.label("card_state"),

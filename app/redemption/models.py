@@ -96,6 +96,7 @@ class PaymentRow(Base):
     expires_at: Mapped[At]
     ended_at: Mapped[At | None]
     expired_at: Mapped[At | None]
+    provisional: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class SettlementRow(Base):

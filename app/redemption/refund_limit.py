@@ -1,4 +1,4 @@
-"""Refund limits: how much a store may refund in a day by clients that hold no key: a secret may have been stolen."""
+"""Refund limits: how much a store may refund in a day by clients that have a secret, which may be stolen."""
 
 from datetime import datetime, timedelta
 
@@ -20,7 +20,7 @@ WINDOW = timedelta(days=1)
 def limit_refunds(store_id: StoreId, currency: str, limit_minor: int | None) -> None:
     """From now on the store refunds at most so much of this currency in WINDOW, None: as much as it likes.
 
-    Clients that prove possession of a key are not limited, but what they refund counts. Raises NotFound,
+    It is for clients of tier basic. Those of tier fapi are not limited, but what they refund counts. Raises NotFound,
     InvalidRequest, Busy.
     """
     if not is_currency(currency):
@@ -56,5 +56,5 @@ def check_limit(db: Connection, store_id: StoreId, amount: Money, now: datetime)
     left_minor = max(0, limits[amount.currency] - int(db.scalars(refunded).one()))  # a sum is a numeric
     if amount.amount_minor > left_minor:
         left = Money(left_minor, amount.currency)
-        detail = f"By a client that holds no key, {left} more can be refunded now."
+        detail = f"By a client that has a secret, {left} more can be refunded now."
         raise RefundLimitReached(detail, left_minor=left_minor)

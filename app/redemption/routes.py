@@ -148,7 +148,7 @@ def post_refund(body: dict[str, Any], payment_id: PaymentId) -> Response:
     who = caller()
     reference = reference_of(who.store_id, "refund_payment", payment_id)
     refund = refund_payment(
-        payment_id, store_id=who.store_id, reference=reference, is_limited=not who.holds_key, **body
+        payment_id, store_id=who.store_id, reference=reference, is_limited=who.tier == "basic", **body
     )
     return answer_once(refund, _refund.dump(refund), 201)
 

@@ -107,6 +107,7 @@ def _write(
         "expired_minor": decided.late_left_minor,
         "order_reference": order_reference,
         "ended_at": now if is_closed else None,
+        "provisional": False,
     }
     settlement = Settlement(
         id=new_id("set"),

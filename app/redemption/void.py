@@ -33,15 +33,17 @@ def void_payment(payment_id: PaymentId, *, store_id: StoreId, reference: Referen
         return payment
 
 
-def release_hold(db: Connection, payment_id: PaymentId, *, store_id: StoreId) -> Payment:
+def release_hold(db: Connection, payment_id: PaymentId, *, store_id: StoreId) -> bool:
     """The same where not the store asks for it, but the holder's approval came to nothing.
 
-    Raises NotFound, PaymentClosed, Busy.
+    A payment that the store has asked for meanwhile, in whatever way, is the store's: it stays as it is. Returns
+    whether the hold was released. Raises NotFound, PaymentClosed, Busy.
     """
     locked = lock_payment(db, payment_id, store_id=store_id)
-    payment, writes = _released(locked)
-    together(db, writes)
-    return payment
+    if not locked.row.provisional:
+        return False
+    together(db, _released(locked)[1])
+    return True
 
 
 def _released(locked: Locked) -> tuple[Payment, list[Write | None]]:

@@ -27,7 +27,7 @@ HEADERS = {
 def finish_page(answer: Response, *, files: str, forms_lead_to: str = "") -> Response:
     """Adds the headers of a page. Only the files of the endpoint `files` may be kept.
 
-    `forms_lead_to`: another origin that the answer to a form may send the browser on to.
+    `forms_lead_to`: other places that the answer to a form may send the browser on to, as CSP names them.
     """
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -3,6 +3,10 @@ ALTER TABLE client ADD COLUMN redirect_uris TEXT[] NOT NULL DEFAULT '{}';
 ALTER TABLE client ADD CONSTRAINT client_redirect_uris_of_store CHECK (cardinality(redirect_uris) <= CASE WHEN store_id IS NULL THEN 0 ELSE 10 END);
 GRANT UPDATE (redirect_uris) ON client TO scrip_service;
 
+-- The approval that opened a payment alone stands behind it: so far no store has fetched it, and it may be given back.
+ALTER TABLE payment ADD COLUMN provisional BOOLEAN NOT NULL DEFAULT false;
+GRANT UPDATE (provisional) ON payment TO scrip_service;
+
 -- A store's wish to take a payment from whoever types a card's code at our page, and what became of it. What it asks for is
 -- written once; deleted when it is of no more use. It holds hashes of keys, so the reader has no business here.
 CREATE TABLE authorization_request (
@@ -26,6 +30,7 @@ CREATE TABLE authorization_request (
     opened_at TIMESTAMP WITH TIME ZONE,
     browser_hash BYTEA,
     tries SMALLINT NOT NULL,
+    tried_at TIMESTAMP WITH TIME ZONE,
     card_id TEXT COLLATE "C",
     card_code_id TEXT COLLATE "C",
     payment_id TEXT COLLATE "C",
@@ -65,6 +70,6 @@ CREATE UNIQUE INDEX authorization_request_one_to_release ON authorization_reques
 CREATE INDEX authorization_request_to_release ON authorization_request (code_expires_at) WHERE state = 'approved';
 GRANT SELECT, INSERT, DELETE ON authorization_request TO scrip_service;
 GRANT UPDATE (
-    state, expires_at, opened_at, browser_hash, tries, card_id, card_code_id, payment_id, opened_payment, approved_minor,
+    state, expires_at, opened_at, browser_hash, tries, tried_at, card_id, card_code_id, payment_id, opened_payment, approved_minor,
     approved_at, code_hash, code_expires_at, token_jti, token_expires_at, ended_at
 ) ON authorization_request TO scrip_service;

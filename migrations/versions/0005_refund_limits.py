@@ -1,4 +1,4 @@
-"""Limits for refunds by clients that hold no key."""
+"""Limits for refunds by clients that have a secret."""
 
 from pathlib import Path
 

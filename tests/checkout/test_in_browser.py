@@ -280,7 +280,7 @@ def test_the_callback_may_lead_on_within_its_own_origin(page: Page, store: Store
     expect(page.get_by_role("heading", name="Your cart")).to_be_visible()
 
 
-def test_the_browser_does_not_follow_a_callback_that_leads_on_to_a_third_origin(
+def test_the_browser_does_not_follow_a_callback_that_leads_on_to_a_third_origin_without_tls(
     page: Page, store: StoreServer, world: World
 ) -> None:
     """Chromium asks our `form-action` for every step; the store has its payment all the same."""

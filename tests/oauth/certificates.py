@@ -17,7 +17,11 @@ NAME = x509.Name(
 
 
 def certificate(
-    *names: x509.GeneralName, subject: x509.Name = NAME, begins: timedelta = timedelta(days=-1), days: int = 30
+    *names: x509.GeneralName,
+    subject: x509.Name = NAME,
+    begins: timedelta = timedelta(days=-1),
+    days: int = 30,
+    extra: x509.ExtensionType | None = None,
 ) -> x509.Certificate:
     """A certificate with these alternative names, by its own key: who trusts its issuer is the proxy's business."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -27,6 +31,8 @@ def certificate(
     made = made.not_valid_after(start + timedelta(days=days))
     if names:
         made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if extra is not None:
+        made = made.add_extension(extra, critical=False)
     return made.sign(key, hashes.SHA256())
 
 

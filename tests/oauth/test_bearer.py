@@ -45,6 +45,7 @@ def good_claims() -> Claims:
         "party": "str_01hzzzzzzzzzzzzzzzzzzzzzzz",
         "party_kind": "store",
         "mode": "test",
+        "tier": "basic",
     }
 
 

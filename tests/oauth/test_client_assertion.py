@@ -76,10 +76,10 @@ def machine(bookshop: Party) -> Machine:
     return machine_of(bookshop.id, "ES256")
 
 
-def machine_of(store_id: str, algorithm: str) -> Machine:
-    pair = PAIRS[algorithm]
+def machine_of(store_id: str, algorithm: str, *more_scopes: str) -> Machine:
+    pair, scopes = PAIRS[algorithm], ["exchange", "settle", *more_scopes]
     jwks = {"keys": [pair.as_dict(private=False)]}
-    added = add_keyed_client(name="erp", mode="test", store_id=store_id, scopes=["exchange", "settle"], jwks=jwks)
+    added = add_keyed_client(name="erp", mode="test", store_id=store_id, scopes=scopes, jwks=jwks)
     return Machine(added, pair, algorithm)
 
 

@@ -131,6 +131,28 @@ def test_two_certificates_are_none(client: FlaskClient, bookshop: Party) -> None
     check_refused(answer, 401, "invalid_client")
 
 
+def test_a_certificate_with_names_that_nobody_can_read_is_another_clients(client: FlaskClient, bookshop: Party) -> None:
+    """An ediPartyName, which the library does not know."""
+    odd = x509.UnrecognizedExtension(x509.OID_SUBJECT_ALTERNATIVE_NAME, bytes.fromhex("3007a5058103616263"))
+    check_refused(ask(client, certified(bookshop.id), rfc9440(certificate(extra=odd))), 401, "invalid_client")
+
+
+@pytest.mark.parametrize("other", ["client_secret", "client_assertion_type"])
+def test_another_methods_parameter_beside_a_certificate_is_two_methods(
+    client: FlaskClient, bookshop: Party, other: str
+) -> None:
+    form = {"grant_type": "client_credentials", "client_id": certified(bookshop.id), other: "x"}
+    answer = client.post("/oauth/token", data=form, headers=rfc9440(certificate(DNS)))
+    check_refused(answer, 400, "invalid_request")
+
+
+def test_a_proxy_may_speak_to_a_socket_of_both_families(client: FlaskClient, bookshop: Party) -> None:
+    form = {"grant_type": "client_credentials", "client_id": certified(bookshop.id)}
+    mapped = {"REMOTE_ADDR": "::ffff:127.0.0.1"}
+    headers = rfc9440(certificate(DNS))
+    assert client.post("/oauth/token", data=form, headers=headers, environ_overrides=mapped).status_code == 200
+
+
 def test_a_certificate_opens_no_client_that_has_another_method(client: FlaskClient, bookshop: Party) -> None:
     for client_id in (bookshop.client.client_id, machine_of(bookshop.id, "ES256").id, "cli_x", "\0"):
         answer = ask(client, client_id, rfc9440(certificate(DNS)))

@@ -15,7 +15,8 @@ from app.ids import new_id
 from app.oauth.access_token import make_access_token
 from app.oauth.clients import NewClient, add_client, add_keyed_client, authenticate_client, list_clients
 from tests.api import assert_problem
-from tests.oauth.conftest import Ask, Party
+from tests.oauth.conftest import Ask, Party, basic
+from tests.oauth.proofs import Prover
 
 ME = "/oauth/clients/me"
 Open = Callable[..., TestResponse]
@@ -28,11 +29,14 @@ def made(bookshop: Party) -> NewClient:
 
 @pytest.fixture
 def as_client(client: FlaskClient) -> Open:
-    """A request by a client, with an access token for its own affairs."""
+    """A request by a client, with an access token for its own affairs that is bound to a key."""
 
     def send(client_id: str, method: str, path: str, **more: Any) -> TestResponse:
-        known = next(found for found in list_clients() if found.client_id == client_id)
-        headers = {"Authorization": f"Bearer {make_access_token(known, ['client.manage'])}"}
+        known, prover = next(found for found in list_clients() if found.client_id == client_id), Prover()
+        confirmation = {"jkt": prover.pair.thumbprint()}
+        access_token = make_access_token(known, ["client.manage"], confirmation=confirmation)
+        proof = prover.prove(method, ME + path, access_token=access_token)
+        headers = {"Authorization": f"DPoP {access_token}", "DPoP": proof}
         return client.open(ME + path, method=method, headers=headers, **more)
 
     return send
@@ -128,6 +132,28 @@ def test_what_is_no_set_of_keys_changes_nothing(
     answer = as_client(made.client_id, "PUT", "/jwks", data=body, content_type="application/json")
     assert_problem(answer, status, slug)
     assert_problem(as_client(made.client_id, "PUT", "/jwks", data=b"{}"), 415, "unsupported-media-type")
+
+
+def test_a_client_may_prove_who_it_is_by_its_secret(client: FlaskClient, made: NewClient, bookshop: Party) -> None:
+    headers = {"Authorization": basic(made.client_id, made.client_secret)}
+    fresh = client.post(f"{ME}/secrets", headers=headers).get_json()
+    headers = {"Authorization": basic(made.client_id, fresh["client_secret"])}
+    assert client.delete(f"{ME}/secrets/{made.secret_id}", headers=headers).status_code == 204
+    for secret, status in ((made.client_secret, 401), (fresh["client_secret"], 200)):
+        answer = client.get(ME, headers={"Authorization": basic(made.client_id, secret)})
+        assert answer.status_code == status
+    other = {"Authorization": basic(bookshop.client.client_id, bookshop.client.client_secret)}
+    assert_problem(client.get(ME, headers=other), 403, "insufficient-scope")
+    for garbage in ("Basic", "Basic x", "basic \xff"):
+        assert client.get(ME, headers={"Authorization": garbage}).status_code == 401
+
+
+def test_a_stolen_bearer_token_does_not_become_a_secret(ask: Ask, client: FlaskClient, made: NewClient) -> None:
+    access_token = ask(made, scope="client.manage").get_json()["access_token"]
+    headers = {"Authorization": f"Bearer {access_token}"}
+    for method, path in (("GET", ""), ("POST", "/secrets"), ("DELETE", f"/secrets/{made.secret_id}"), ("PUT", "/jwks")):
+        assert_problem(client.open(ME + path, method=method, headers=headers), 403, "insufficient-scope")
+    assert authenticate_client(made.client_id, made.client_secret) is not None
 
 
 def test_without_the_scope_nothing_of_it_is_open(ask: Ask, client: FlaskClient, bookshop: Party) -> None:

@@ -52,6 +52,15 @@ def test_bearer_tokens_that_are_out_are_worth_nothing_any_more(
     assert_problem(client.get(OPEN, headers=headers), 401, "invalid-access-token")
 
 
+def test_introspection_calls_no_token_good_that_nothing_takes(
+    ask: Ask, client: FlaskClient, bookshop: Party, fapi_only: None
+) -> None:
+    bearer, machine = ask(bookshop.client).get_json()["access_token"], machine_of(bookshop.id, "ES256", "introspect")
+    close_basic()
+    answer = client.post("/oauth/introspect", data={**form_of(machine.sign()), "token": bearer})
+    assert answer.get_json() == {"active": False}
+
+
 def test_clients_with_keys_go_on(client: FlaskClient, bookshop: Party, fapi_only: None) -> None:
     close_basic()
     machine, prover = machine_of(bookshop.id, "ES256"), Prover()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from app import clock
 from app.errors import InvalidRequest, NotFound, RefundLimitReached
 from app.ids import PaymentId, StoreId
 from app.oauth.access_token import make_access_token
+from app.oauth.clients import KEY_METHOD, SECRET_METHOD
 from app.redemption.refund import Refund, refund_payment
 from app.redemption.refund_limit import WINDOW, limit_refunds
 from tests.api import api_of, assert_problem, money
@@ -42,7 +44,7 @@ def test_up_to_the_limit_and_not_a_penny_more(world: World) -> None:
         refund(world, payment_id, 1)
 
 
-def test_who_holds_a_key_is_not_limited_but_counts(world: World) -> None:
+def test_who_is_not_limited_counts(world: World) -> None:
     limit_refunds(world.bookshop, "GBP", 1_500)
     payment_id = settled(world)
     refund(world, payment_id, 1_800, is_limited=False)
@@ -98,15 +100,22 @@ def web(app: Flask) -> Iterator[FlaskClient]:
     yield app.test_client()
 
 
-def test_at_the_api_bearer_tokens_are_limited_and_bound_ones_are_not(web: FlaskClient) -> None:
+@pytest.mark.parametrize(("auth_method", "limited"), [(SECRET_METHOD, True), (KEY_METHOD, False)])
+@pytest.mark.parametrize("is_bound", [False, True])
+def test_at_the_api_who_has_a_secret_is_limited_whatever_key_he_brings(
+    web: FlaskClient, auth_method: str, limited: bool, is_bound: bool
+) -> None:
+    """A thief of the secret makes himself a key in a moment."""
     api = api_of(web, make_world())
     limit_refunds(api.world.bookshop, "GBP", 100)
     path = f"/v1/payments/{settled(api.world)}/refunds"
-    problem = assert_problem(api.bookshop.post(path, {"amount": money(101)}), 422, "refund-limit-reached")
-    assert problem["left_minor"] == 100
-    prover, known = Prover(), api.bookshop.known
-    access_token = make_access_token(known, known.scopes, confirmation={"jkt": prover.pair.thumbprint()})
-    proof = prover.prove("POST", path, access_token=access_token)
-    headers = {"Authorization": f"DPoP {access_token}", "DPoP": proof, "Idempotency-Key": "a key"}
-    answer = web.post(path, json={"amount": money(101)}, headers={**headers, "Idempotency-Key": "one"})
-    assert answer.status_code == 201, answer.text
+    prover, known = Prover(), replace(api.bookshop.known, auth_method=auth_method)
+    confirmation = {"jkt": prover.pair.thumbprint()} if is_bound else None
+    access_token = make_access_token(known, known.scopes, confirmation=confirmation)
+    headers = {"Authorization": f"{'DPoP' if is_bound else 'Bearer'} {access_token}", "Idempotency-Key": "one"}
+    headers |= {"DPoP": prover.prove("POST", path, access_token=access_token)} if is_bound else {}
+    answer = web.post(path, json={"amount": money(101)}, headers=headers)
+    if limited:
+        assert assert_problem(answer, 422, "refund-limit-reached")["left_minor"] == 100
+    else:
+        assert answer.status_code == 201, answer.text
