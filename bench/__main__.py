@@ -8,7 +8,7 @@ from bench.measure import Amounts, measure
 from bench.report import LOOSE, STRICT, misses, shown
 
 FULL = Amounts(issues=1_300, claims=1_200, exchanges=900, alone=200, settles=1_600, hash_s=3)
-SHORT = Amounts(issues=110, claims=100, exchanges=75, alone=20, settles=160, hash_s=1)
+SHORT = Amounts(issues=70, claims=60, exchanges=45, alone=10, settles=96, hash_s=0.5)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

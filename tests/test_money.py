@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.money import Money, is_currency, minor_digits
+from app.money import MAX_MINOR, Money, is_currency, minor_digits, read_decimal
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,22 @@ from app.money import Money, is_currency, minor_digits
 )
 def test_money_is_shown_with_the_decimals_of_iso_4217(money: Money, shown: str) -> None:
     assert str(money) == shown
+
+
+@pytest.mark.parametrize(
+    "money", [Money(3_000, "GBP"), Money(5, "GBP"), Money(3_000, "JPY"), Money(1_500, "KWD"), Money(MAX_MINOR, "GBP")]
+)
+def test_a_decimal_text_is_read_as_it_is_written(money: Money) -> None:
+    assert read_decimal(money.decimal, money.currency) == money
+
+
+@pytest.mark.parametrize(
+    "text", ["", "30", "30.0", "30.000", "030.00", "+30.00", "-30.00", "0.00", "3e1", "٣.00", " 30.00"]
+)
+def test_no_other_spelling_is_an_amount(text: str) -> None:
+    assert read_decimal(text, "GBP") is None
+    assert read_decimal(f"{MAX_MINOR}.00", "GBP") is None
+    assert read_decimal("30.00", "JPY") is None
 
 
 @pytest.mark.parametrize("code", ["GBP", "JPY", "KWD", "EUR"])

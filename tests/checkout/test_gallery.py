@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -15,11 +14,10 @@ from app.redemption.store import add_store
 from tests.checkout.store_server import StoreServer
 from tests.checkout.test_in_browser import go_to_checkout, pay, press
 from tests.holder.conftest import DESKTOP, PHONE, SMALL_PHONE
+from tests.pictures import photograph
 from tests.world import World
 
 pytestmark = pytest.mark.browser
-
-FOLDER = Path(__file__).parents[2] / "artefacts" / "checkout"
 
 
 def asking(page: Page, store: StoreServer, world: World) -> None:
@@ -135,7 +133,6 @@ def test_a_state_is_photographed(
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda said: errors.append(said.text) if "Content Security" in said.text else None)
     reach(page, store, world)
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for device, viewport in (("small phone", SMALL_PHONE), ("phone", PHONE), ("desktop", DESKTOP)):
         page.set_viewport_size(viewport)
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -146,7 +143,7 @@ def test_a_state_is_photographed(
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             assert page.evaluate(PALE) == [], (device, scheme)
-            page.screenshot(path=FOLDER / f"{reach.__name__}-{device}-{scheme}.png", full_page=True)
+            photograph(page, "checkout", f"{reach.__name__}-{device}-{scheme}", full_page=True)
     assert errors == []
 
 

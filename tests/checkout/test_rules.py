@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.checkout.rules import HeldAlready, RequestSeen, Standing, check_repeat, decide_amount, decide_standing
+from app.checkout.rules import HeldAlready, RequestSeen, Standing, check_repeat, decide_amount, decide_standing, is_lost
 from app.errors import CardClosed, CardHeld, CurrencyMismatch
 from app.money import Money
 from tests.world import gbp
@@ -70,3 +70,9 @@ def test_an_open_payment_is_led_to_for_its_own_order_and_no_more_than_is_read(
         with pytest.raises(CardHeld) as refused:
             check_repeat(payment, order_reference="1", wanted=gbp(3_000))
         assert refused.value.facts == {"held_until": NOW}
+
+
+@pytest.mark.parametrize(("age_s", "lost"), [(0, False), (29.999, False), (30, True), (3_600, True)])
+def test_a_try_of_which_nothing_is_heard_for_half_a_minute_is_lost(age_s: float, lost: bool) -> None:
+    assert is_lost(NOW - timedelta(seconds=age_s), NOW) is lost
+    assert is_lost(None, NOW)

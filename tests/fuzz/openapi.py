@@ -65,24 +65,27 @@ def fuzz(
     cases: int,
     seed: int,
     only: Collection[str] = (),
+    sent: int = SENT,
     progress: Callable[[Findings], None] = lambda _: None,
 ) -> Findings:
     """Sends at least `cases` requests over all operations in turn (or `only` some), half drawn not to fit the document.
 
-    The same seed draws the same requests, but for identifiers, which are new each time.
+    The same seed draws the same requests, but for identifiers, which are new each time. Each is `sent` so often.
     """
     operations = [found.ok() for found in read_document(app).get_all_operations() if isinstance(found, Ok)]
     found, targets, chance = Findings(seed), Targets(api), Random(seed)
     while found.cases < cases:
         for operation in operations:
             if not only or operation.label in only:
-                _send_batch(operation, GenerationMode.POSITIVE, targets, found, chance)
-                _send_batch(operation, GenerationMode.NEGATIVE, targets, found, chance)
+                _send_batch(operation, GenerationMode.POSITIVE, targets, found, chance, sent)
+                _send_batch(operation, GenerationMode.NEGATIVE, targets, found, chance, sent)
         progress(found)
     return found
 
 
-def _send_batch(operation: Operation, mode: GenerationMode, targets: Targets, found: Findings, chance: Random) -> None:
+def _send_batch(
+    operation: Operation, mode: GenerationMode, targets: Targets, found: Findings, chance: Random, sent: int
+) -> None:
     @seed(chance.getrandbits(64))
     @settings(
         max_examples=BATCH,
@@ -93,7 +96,7 @@ def _send_batch(operation: Operation, mode: GenerationMode, targets: Targets, fo
     )
     @given(operation.as_strategy(generation_mode=mode))
     def send(case: AnyCase) -> None:
-        for _ in range(SENT):
+        for _ in range(sent):
             _send(_copy(case), targets, found, chance)
 
     send()

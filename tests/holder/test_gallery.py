@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -19,11 +18,10 @@ from app.redemption.store import add_store
 from app.redemption.void import void_payment
 from tests.holder.asking import newest_link
 from tests.holder.conftest import DESKTOP, PHONE, SMALL_PHONE, Served
+from tests.pictures import photograph
 from tests.world import TERMS, World, key_of, reference
 
 pytestmark = pytest.mark.browser
-
-FOLDER = Path(__file__).parents[2] / "artefacts" / "holder"
 
 
 def show_code(page: Page, link: str) -> None:
@@ -215,7 +213,6 @@ def test_a_state_is_photographed(
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda said: errors.append(said.text) if "Content Security" in said.text else None)
     reach(page, served, world)
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for device, viewport in (("small phone", SMALL_PHONE), ("phone", PHONE), ("desktop", DESKTOP)):
         page.set_viewport_size(viewport)
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -224,5 +221,5 @@ def test_a_state_is_photographed(
             continue
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            page.screenshot(path=FOLDER / f"{reach.__name__}-{device}-{scheme}.png", full_page=True)
+            photograph(page, "holder", f"{reach.__name__}-{device}-{scheme}", full_page=True)
     assert errors == []

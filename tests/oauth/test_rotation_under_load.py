@@ -25,7 +25,7 @@ from tests.service import ROOT, environment, served
 
 pytestmark = pytest.mark.slow
 
-CALLERS = 4
+CALLERS = 2
 UNKNOWN = "/v1/payments/pay_01hzzzzzzzzzzzzzzzzzzzzzzz"
 SERVED_BY = "tests.oauth.quick_refresh_wsgi:app"
 
@@ -100,7 +100,7 @@ def test_keys_rotate_under_load_without_a_failed_request(
     known = add_client(name="erp", mode="test", store_id=store.id, scopes=["settle"])
     with served(own_database, keys_dir, tmp_path / "log", wsgi=SERVED_BY) as port, load(port, lambda: known) as seen:
         for rotation in range(2):
-            time.sleep(2.5)  # every process has read the keys again: in life the wait before a key signs sees to that
+            time.sleep(1.5)  # every process has read the keys again: in life the wait before a key signs sees to that
             publish_long_ago(urls, own_database)
             assert scrip(own_database, keys_dir, port, "keys", "rotate-signing").count("signs from") == 2
             until = time.monotonic() + 20
@@ -109,7 +109,7 @@ def test_keys_rotate_under_load_without_a_failed_request(
         time.sleep(1)
     assert seen.failures == []
     assert len(seen.kids) == 3, "each of the three keys has signed"
-    assert seen.calls > 100
+    assert seen.calls > 50
 
 
 def test_a_secret_changes_under_load_without_a_failed_request(

@@ -139,6 +139,12 @@ def test_a_hold_takes_what_is_asked_or_what_there_is(asked: Money | None, held: 
     assert rules.hold_amount(5_000, asked, "GBP") == held
 
 
+def test_what_the_field_showed_is_in_the_cards_currency() -> None:
+    rules.check_shown(gbp(1), "GBP")
+    with pytest.raises(CurrencyMismatch):
+        rules.check_shown(gbp(1), "EUR")
+
+
 def test_a_hold_in_another_currency_is_refused() -> None:
     with pytest.raises(CurrencyMismatch):
         rules.hold_amount(5_000, Money(1, "EUR"), "GBP")

@@ -1,18 +1,17 @@
 """Each state of the field is photographed on a phone and a desktop, light and dark, for people to look at."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.holder.conftest import DESKTOP, PHONE, SMALL_PHONE
+from tests.pictures import photograph
 from tests.widget.conftest import MISTYPED, UNKNOWN, Shop, field_of, frame_of, type_in
 
 pytestmark = pytest.mark.browser
 
-FOLDER = Path(__file__).parents[2] / "artefacts" / "widget"
 STYLE = """
 :root { color-scheme: light dark } body { margin: 0; font: 16px/1.5 system-ui; background: Canvas; color: CanvasText }
 main { max-width: 30rem; margin: 0 auto; padding: 1.25rem } h1 { font-size: 1.375rem; margin: 0 0 1rem }
@@ -40,23 +39,22 @@ def test_photograph(new_page: Callable[..., Page], shop: Shop, code: str, name: 
     page = new_page(viewport=viewport, color_scheme=scheme, device_scale_factor=2)
     page.goto(shop.origin)
     alert, field = frame_of(page).get_by_role("alert"), field_of(page)
-    photograph(page, f"1-empty-{name}")
+    keep(page, f"1-empty-{name}")
     type_in(page, MISTYPED)
     expect(alert).to_contain_text("typing mistake")
-    photograph(page, f"2-mistyped-{name}")
+    keep(page, f"2-mistyped-{name}")
     field.fill(UNKNOWN)
     page.keyboard.press("Enter")
     expect(alert).to_contain_text("not accepted")
-    photograph(page, f"3-refused-{name}")
+    keep(page, f"3-refused-{name}")
     field.fill(code)
     expect(alert).to_have_text("")
-    photograph(page, f"4-typed-{name}")
+    keep(page, f"4-typed-{name}")
     page.keyboard.press("Enter")
     expect(frame_of(page).get_by_role("status")).to_have_text("Code accepted.")
-    photograph(page, f"5-accepted-{name}")
+    keep(page, f"5-accepted-{name}")
 
 
-def photograph(page: Page, name: str) -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
+def keep(page: Page, name: str) -> None:
     page.wait_for_timeout(100)  # the frame's height follows its content
-    page.screenshot(path=FOLDER / f"{name}.png")
+    photograph(page, "widget", name)
