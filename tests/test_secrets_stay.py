@@ -238,7 +238,8 @@ def pay_at_the_checkout(walk: Walk, client: NewClient, code: str) -> None:
         back, _ = walk.form(path, {"action": "code", "csrf": csrf, "code": typed}, browser)
     authorization_code = parse_qs(urlsplit(back["Location"]).query)["code"][0]
     walk.plant("checkout authorization code", authorization_code)
-    grant = {"grant_type": "authorization_code", "code": authorization_code, "code_verifier": verifier}
+    grant = {"grant_type": "authorization_code", "code": authorization_code, "redirect_uri": CALLBACK}
+    grant["code_verifier"] = verifier
     walk.form("/oauth/token", {**grant, "code_verifier": walk.plant("wrong verifier", random_secret())}, store)
     _, told = walk.form("/oauth/token", grant, store)
     walk.plant("access token", json.loads(told)["access_token"])

@@ -120,7 +120,7 @@ def open_store(store: StoreServer) -> Iterator[StoreServer]:
     """Opens it on a free port."""
     server = make_server("127.0.0.1", 0, store_app(store), threaded=True, request_handler=Quiet)
     store.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield store
     server.shutdown()

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from app import config
 from app.db.transaction import transaction
-from tests.checkout.shop import Pushed, Shop, Shopper, bookshop_of, csrf_of
+from tests.checkout.shop import CALLBACK, Pushed, Shop, Shopper, bookshop_of, csrf_of
 from tests.faults.conftest import Run, Running, Tell, assert_clean
 from tests.faults.fuse import HEADER
 from tests.faults.test_kill_worker import TRIES, Place, places_in
@@ -101,7 +101,8 @@ class Ground:
         typed = self.typed()
         told, pushed = typed.send(), typed.pushed
         assert told is not None and pushed is not None
-        form = {"grant_type": "authorization_code", "code": told.code, "code_verifier": pushed.verifier}
+        form = {"grant_type": "authorization_code", "code": told.code, "redirect_uri": CALLBACK}
+        form["code_verifier"] = pushed.verifier
         return Asked(self.service.port, "/oauth/token", form, self.shop.authorization, pushed)
 
     def released(self) -> Asked:

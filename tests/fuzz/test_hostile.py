@@ -219,7 +219,7 @@ def test_a_service_without_a_bound_on_bodies_is_noticed(
 ) -> None:
     with serving(app, database, keys_dir, tmp_path / "log", wsgi="tests.fuzz.unbounded_wsgi:app") as service:
         before = peaks_kib(service.port)
-        body = b" " * 60 * MIB
+        body = b" " * 40 * MIB
         send(service.port, [head(service.acme, b"Content-Length: %d" % len(body)), body], ends=True)
         after = peaks_kib(service.port)
     assert max(after[pid] - before[pid] for pid in before) > MOST_GROWTH_KIB

@@ -47,7 +47,7 @@ def served(database: config.Settings) -> Iterator[Served]:
     served = Served(f"http://127.0.0.1:{server.server_port}")
     app = create_app(replace(database, public_url=served.url))
     app.before_request(lambda: served.heard.append(f"{request.method} {request.full_path}\n{request.headers}"))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield served
     server.shutdown()

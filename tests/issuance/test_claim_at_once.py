@@ -61,4 +61,4 @@ def test_an_opening_that_reads_and_then_writes_is_noticed(
         world = make_world()
         with pytest.raises(AssertionError):
             for _ in range(3):
-                check_one_opening_wins(port, world, 200)
+                check_one_opening_wins(port, world, 100)

@@ -112,11 +112,6 @@ def test_without_a_verifier_as_rfc_7636_wants_it_nothing_is_looked_at(
     assert shop.redeem(code, pushed).status_code == 200
 
 
-def test_the_redirect_uri_may_be_left_out(shop: Shop, pushed: Pushed, code: str) -> None:
-    """OAuth 2.1, section 4.1.3: PKCE does its work."""
-    assert shop.redeem(code, pushed, redirect_uri=None).status_code == 200
-
-
 def test_another_client_has_no_use_for_it_and_does_no_harm(
     app: Flask, shop: Shop, pushed: Pushed, code: str, world: World
 ) -> None:

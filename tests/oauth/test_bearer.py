@@ -159,7 +159,7 @@ CASES = [
     *("the client as audience", "expired", "expires now", "from the future", "not yet valid"),
     *("a lifetime that we never give", "ten years", "exp as text", "exp as a fraction", "exp as true"),
     *("exp without an end", "iat as text", "iat as true", "nbf as null", "somebody else as subject"),
-    *("no scope at all", "scopes in a list", "no kind of party", "no mode", "a party that is a number"),
+    *("no scope at all", "scopes in a list", "no kind of party", "no mode", "a party that is a number", "without tier"),
     *("bound to a DPoP key", "bound to a certificate", "bound to nothing"),
     *(f"without {name}" for name in ("iss", "aud", "sub", "client_id", "scope", "jti", "iat", "exp")),
     *(f"without {name}" for name in ("party", "party_kind", "mode")),

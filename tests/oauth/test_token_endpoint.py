@@ -64,6 +64,7 @@ def test_the_access_token_says_all_that_a_call_needs_to_know(ask: Ask, bookshop:
         "party": bookshop.id,
         "party_kind": "store",
         "mode": "test",
+        "tier": "basic",
     }
 
 

@@ -37,6 +37,7 @@ def claims(api: Api, path: str, **changes: Any) -> dict[str, Any]:
         "party": known.party_id,
         "party_kind": known.party_kind,
         "mode": known.mode,
+        "tier": known.tier,
     }
     return {name: value for name, value in {**good, **changes}.items() if value is not None}
 

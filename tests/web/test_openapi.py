@@ -251,7 +251,7 @@ class Quiet(WSGIRequestHandler):
 def url(database: config.Settings) -> Iterator[str]:
     """The service on a loopback port, for a browser."""
     server = make_server("127.0.0.1", 0, create_app(database), threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

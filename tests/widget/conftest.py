@@ -150,7 +150,7 @@ def new_shop(service: str, world: World) -> Iterator[Callable[..., Shop]]:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
         shop.port = server.server_port
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return shop
 
     yield make
