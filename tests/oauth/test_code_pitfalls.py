@@ -26,9 +26,13 @@ VERIFIER = "v" * 43
 
 @dataclass(frozen=True)
 class Server:
-    """A server under test: `ask` for an authorization code with these parameters; None where it was refused."""
+    """A server under test: `ask` for an authorization code with these parameters; None where it was refused.
+
+    `visit`: the statuses of requests that name this redirect URI.
+    """
 
     ask: Callable[[dict[str, str]], str | None]
+    visit: Callable[[str], list[int]]
     redeem: Callable[[str, dict[str, str]], TestResponse]
 
     def code(self, **changes: str | None) -> str | None:
@@ -62,7 +66,14 @@ def refuses_a_challenge_without_its_method(server: Server) -> None:
     assert code is None or server.redeem(code, {"code_verifier": VERIFIER}).status_code != 200
 
 
+def survives_a_quote_in_the_redirect_uri(server: Server) -> None:
+    """7: a quote in redirect_uri is a 500, for it does not fit into the description of the error."""
+    for odd in (f'{CALLBACK}"', f"{CALLBACK}\\", f"{CALLBACK}é"):
+        assert all(400 <= status < 500 for status in server.visit(odd))
+
+
 CHECKS = (
+    survives_a_quote_in_the_redirect_uri,
     gives_one_token_for_one_code,
     wants_a_challenge_of_every_client,
     refuses_plain,
@@ -109,7 +120,12 @@ def our_server(app: Flask, world: World) -> Server:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK, **parameters}
         return app.test_client().post("/oauth/token", data=form, headers=shop.authorization)
 
-    return Server(ask, redeem)
+    def visit(redirect_uri: str) -> list[int]:
+        asked = shop.ask(redirect_uri=redirect_uri)
+        query = {"response_type": "code", "client_id": shop.credentials.client_id, "redirect_uri": redirect_uri}
+        return [asked.status_code, app.test_client().get("/oauth/authorize", query_string=query).status_code]
+
+    return Server(ask, visit, redeem)
 
 
 @pytest.fixture
@@ -137,7 +153,11 @@ def stock_server(own_database: object) -> Iterator[Server]:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK, **parameters}
         return flask.test_client().post("/oauth/token", data=form, headers={"Authorization": basic("x", "secret")})
 
-    yield Server(ask, redeem)
+    def visit(redirect_uri: str) -> list[int]:
+        query = {"response_type": "code", "client_id": "x", "redirect_uri": redirect_uri}
+        return [flask.test_client().get("/oauth/authorize", query_string=query).status_code]
+
+    yield Server(ask, visit, redeem)
 
 
 class StockClient(ClientMixin):  # type: ignore[misc]
