@@ -1,6 +1,7 @@
 """Wires everything: settings, rooms, letters, tasks."""
 
 from flask import Blueprint, Flask, Response, jsonify
+from sqlalchemy.orm import configure_mappers
 
 from app import config
 from app.checkout import pages as checkout_pages
@@ -52,6 +53,7 @@ def create_app(settings: config.Settings) -> Flask:
 def wire(settings: config.Settings) -> None:
     """What the service, the worker and the commands share: settings, logs, and how letters are filled."""
     config.use(settings)
+    configure_mappers()  # or the first threads of a fresh process do so at once, and one reads with half of a mapping
     logs.configure(settings.log_level)
     for kind in LETTERS:
         register_filling(kind, fill_letter)

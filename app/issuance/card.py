@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, case, func, literal, select
-from sqlalchemy.orm import aliased
 
 from app import clock
 from app.db.base import AnyRow, AnySelect
@@ -93,15 +92,12 @@ def read_card_events(card_id: CardId, *, issuer_id: IssuerId, after: str | None,
         return events_of_card(db, card_id, after=after, limit=limit)
 
 
-_link, _code = aliased(ClaimLink), aliased(Code)
-
-
 def _state_at(now: datetime) -> Any:
     """A card's state when read: `rules.has_lapsed` in SQL.
 
     A store that has the code, even past its time, keeps the card alive: what comes back from there gets more time.
     """
-    due = (CardRow.state == "active") & (CardRow.expires_at <= now) & func.coalesce(_code.state != "bound", True)
+    due = (CardRow.state == "active") & (CardRow.expires_at <= now) & func.coalesce(Code.state != "bound", True)
     return case((due, literal("lapsed")), else_=CardRow.state)
 
 
@@ -122,19 +118,19 @@ def _query(now: datetime) -> AnySelect:
             CardRow.holder_sealed,
             Account.balance_minor,
             CardKey.payment_id,
-            _link.id.label("link_id"),
-            _link.state.label("link_state"),
-            _link.expires_at.label("link_expires_at"),
-            _code.id.label("code_id"),
-            _code.link_id.label("code_link_id"),
-            _code.state.label("code_state"),
-            _code.store_id,
-            _code.bound_until,
+            ClaimLink.id.label("link_id"),
+            ClaimLink.state.label("link_state"),
+            ClaimLink.expires_at.label("link_expires_at"),
+            Code.id.label("code_id"),
+            Code.link_id.label("code_link_id"),
+            Code.state.label("code_state"),
+            Code.store_id,
+            Code.bound_until,
         )
         .join(Account, Account.id == CardRow.account_id)
         .join(CardKey, CardKey.card_id == CardRow.id)
-        .outerjoin(_link, _link.id == CardKey.link_id)
-        .outerjoin(_code, _code.id == CardKey.code_id)
+        .outerjoin(ClaimLink, ClaimLink.id == CardKey.link_id)
+        .outerjoin(Code, Code.id == CardKey.code_id)
     )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import BYTEA
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.dml import Update
 
 from app import secrecy
@@ -95,7 +95,7 @@ IS_KEY_OF_LINK = exists().where(
 
 def newest_link(card_id: ColumnElement[str] | InstrumentedAttribute[str] | str) -> ScalarSelect[str]:
     """The link that was made last for the card, for use in a query: the waiting one, of which there is one at most."""
-    link = aliased(ClaimLink)
+    link = ClaimLink.__table__.alias().c  # of tables, not of classes, which SQLAlchemy completes at their first use
     order = (case((link.state == "waiting", 0), else_=1), link.created_at.desc(), link.id.desc())
     newest = select(link.id).where(link.card_id == card_id).order_by(*order)
     return newest.limit(1).scalar_subquery()
