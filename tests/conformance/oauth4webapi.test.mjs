@@ -206,13 +206,13 @@ describe("an assertion", () => {
 });
 
 describe("a proof", () => {
-  const changed = async (change, ask) => {
+  const changed = async (change) => {
     const [client, auth] = await keyed("ES256");
     const pair = await oauth.generateKeyPair("ES256");
     const honest = oauth.DPoP(client, pair);
     const { access_token } = await tokenFor(client, auth, {}, { DPoP: honest });
     const DPoP = oauth.DPoP(client, pair, { [oauth.modifyAssertion]: change });
-    return withNonce(() => (ask ?? oauth.protectedResourceRequest)(access_token, "GET", payment, undefined, undefined, { DPoP }));
+    return withNonce(() => oauth.protectedResourceRequest(access_token, "GET", payment, undefined, undefined, { DPoP }));
   };
   const bad = {
     "for another method": (_, claims) => (claims.htm = "POST"),
