@@ -81,6 +81,7 @@ class Settings:
     fapi_only: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     client_certificate_header: str | None = None
+    country_header: str | None = None
 
     @property
     def loopback(self) -> bool:
@@ -105,7 +106,8 @@ class Settings:
             database_pool_size=_whole(environ, "DATABASE_POOL_SIZE", 10, least=2),
             fapi_only=_one_of(environ, "OAUTH_FAPI_ONLY", ("no", "yes")) == "yes",
             trusted_proxies=_networks(environ, "TRUSTED_PROXIES"),
-            client_certificate_header=_certificate_header(environ),
+            client_certificate_header=_believed_header(environ, "CLIENT_CERTIFICATE_HEADER"),
+            country_header=_believed_header(environ, "COUNTRY_HEADER"),
         )
 
 
@@ -204,13 +206,13 @@ def _networks(environ: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6
         raise UnsafeSettings(f"{name} must be networks such as 10.0.0.0/24, with commas: {error}") from None
 
 
-def _certificate_header(environ: Mapping[str, str]) -> str | None:
+def _believed_header(environ: Mapping[str, str], name: str) -> str | None:
     """Anybody can send a header: one that is believed needs a proxy that is."""
-    header = environ.get("CLIENT_CERTIFICATE_HEADER", "").strip() or None
+    header = environ.get(name, "").strip() or None
     if header and not re.fullmatch("[A-Za-z0-9-]+", header):
-        raise UnsafeSettings(f"CLIENT_CERTIFICATE_HEADER must be a name of letters, digits and dashes, not {header!r}")
+        raise UnsafeSettings(f"{name} must be a name of letters, digits and dashes, not {header!r}")
     if header and not _networks(environ, "TRUSTED_PROXIES"):
-        raise UnsafeSettings("CLIENT_CERTIFICATE_HEADER needs TRUSTED_PROXIES: the addresses that may send it")
+        raise UnsafeSettings(f"{name} needs TRUSTED_PROXIES: the addresses that may send it")
     return header
 
 

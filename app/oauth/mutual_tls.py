@@ -1,12 +1,11 @@
 """Mutual TLS (RFC 8705): the certificate that a request came with, by the word of a TLS proxy that we trust."""
 
-from ipaddress import ip_address
-
 from flask import request
 
 from app.config import settings
 from app.db.time import current_time
 from app.oauth.certificate import Certificate, read_certificate
+from app.web.address import is_trusted_proxy, read_address
 
 
 def presented_certificate() -> Certificate | None:
@@ -17,19 +16,10 @@ def presented_certificate() -> Certificate | None:
     """
     header = settings().client_certificate_header
     text = request.headers.get(header) if header else None
-    if not text or not _is_trusted(request.remote_addr):
+    if not text or not is_trusted_proxy(read_address(request.remote_addr)):
         return None
     certificate = read_certificate(text)
     if certificate is None:
         return None
     is_timely = certificate.not_valid_before_utc <= current_time() <= certificate.not_valid_after_utc
     return certificate if is_timely else None
-
-
-def _is_trusted(address: str | None) -> bool:
-    try:
-        sender = ip_address(address or "")
-    except ValueError:
-        return False  # a socket in the file system has no address
-    sender = getattr(sender, "ipv4_mapped", None) or sender  # as a socket for both families has it
-    return any(sender in network for network in settings().trusted_proxies)
