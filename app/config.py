@@ -82,6 +82,7 @@ class Settings:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     client_certificate_header: str | None = None
     country_header: str | None = None
+    usual_wrong_codes_per_s: int = 20
 
     @property
     def loopback(self) -> bool:
@@ -108,6 +109,7 @@ class Settings:
             trusted_proxies=_networks(environ, "TRUSTED_PROXIES"),
             client_certificate_header=_believed_header(environ, "CLIENT_CERTIFICATE_HEADER"),
             country_header=_believed_header(environ, "COUNTRY_HEADER"),
+            usual_wrong_codes_per_s=_whole(environ, "USUAL_WRONG_CODES_PER_S", 20, least=1),
         )
 
 

@@ -8,6 +8,7 @@ from app.checkout import pages as checkout_pages
 from app.checkout.release import release_abandoned
 from app.db.request import forget_old_requests
 from app.db.transaction import transaction
+from app.guard.counts import forget_counts
 from app.holder import pages as holder_pages
 from app.issuance import routes as issuance_routes
 from app.issuance.letters import fill_letter
@@ -70,6 +71,7 @@ def worker_tasks() -> list[Task]:
         Task("forget_revoked", 600, forget_revoked_tokens),
         Task("forget_checkouts", 3_600, forget_authorization_requests),
         Task("forget_code_tokens", 600, forget_code_tokens),
+        Task("forget_counts", 600, forget_counts),
     ]
 
 

@@ -22,7 +22,7 @@ from app.db.migrate import bootstrap, upgrade
 from app.factory import create_app
 from app.key_files import make_key_files
 from app.oauth.keys import forget_keys
-from tests.world import World, make_world
+from tests.world import World, forgive_all, make_world
 
 #: Far below what `from_env` accepts: only this module can name it.
 CHEAP = config.Argon2Cost(memory_kib=64, time_cost=1)
@@ -126,7 +126,8 @@ def fresh_database(
 
 @pytest.fixture
 def world(database: config.Settings) -> World:
-    """An issuer with a programme, and two stores."""
+    """An issuer with a programme, and two stores; nobody has tried a wrong code before."""
+    forgive_all()
     return make_world()
 
 

@@ -25,10 +25,13 @@ from app.errors import (
     CodeNotAccepted,
     CurrencyMismatch,
     Refusal,
+    TryLater,
 )
+from app.guard.tries import Visitor
 from app.holder.pages import asset_url
 from app.oauth.authorization_response import ACCESS_DENIED, PATH, answer_uri
 from app.oauth.redirect_uris import origin_of
+from app.web.address import client_address
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, finish_page, is_same_origin, page_words
 from app.web.problems import status_of
@@ -38,7 +41,7 @@ View = Callable[[], Response]
 #: Far more than a code and two keys need.
 MAX_BODY_BYTES = 4096
 #: Refusals that the page itself tells, beside the form that can be sent again.
-TOLD = (CodeMistyped, CurrencyMismatch, CardClosed, CardHeld, Busy)
+TOLD = (CodeMistyped, CurrencyMismatch, CardClosed, CardHeld, TryLater, Busy)
 
 blueprint = Blueprint(
     "checkout", __name__, template_folder="templates", static_folder="static", static_url_path="/static/checkout"
@@ -102,7 +105,9 @@ def answer_checkout() -> Response:
     browser, form = _checked_browser(), request.form
     match form.get("action"):
         case "code":
-            return _go_on(try_code(form.get("code", ""), browser=browser))
+            return _go_on(
+                try_code(form.get("code", ""), browser=browser, who=Visitor(client_address(), prove=lambda: None))
+            )
         case "approve":
             return _go_on(approve_checkout(browser, agreed=form.get("agreed", "")))
         case "cancel":
@@ -175,7 +180,7 @@ def _told(refusal: Refusal) -> Response:
         answer = _view_page(read_checkout(_browser()), status=status_of(refusal), refusal=refusal)
     except (Busy, CheckoutNotFound):
         answer = _page("busy", status=status_of(refusal))
-    if isinstance(refusal, Busy):
+    if isinstance(refusal, TryLater | Busy):
         answer.headers["Retry-After"] = str(refusal.retry_after_s)
     return answer
 

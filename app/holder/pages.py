@@ -10,12 +10,14 @@ from werkzeug.exceptions import Forbidden, HTTPException, UnsupportedMediaType
 
 from app.config import settings
 from app.errors import Busy, InvalidRequest, LinkNotAccepted, Refusal, TryLater
+from app.guard.tries import Visitor
 from app.holder import opening, schemas, sessions
 from app.holder.browser import browser_family
 from app.holder.rules import wait_in_words
 from app.holder.state import HolderView, read_sent_to, read_view
 from app.ids import LinkId, is_id
 from app.issuance.claim import Claimed
+from app.web.address import client_address
 from app.web.arguments import read_json
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, finish_page, is_same_origin, page_words
@@ -87,7 +89,8 @@ def open_link(link_id: LinkId) -> Response:
     fields = _read_fields("key", "nonce", "signed_nonce")
     key, nonce = _read_key(fields), _read_nonce(fields)
     opened_by = browser_family(request.headers.get("User-Agent"))
-    claimed = opening.open_link(link_id, key=key, nonce=nonce, opened_by=opened_by)
+    who = _visitor()
+    claimed = opening.open_link(link_id, key=key, nonce=nonce, opened_by=opened_by, who=who)
     session = sessions.sign_session(link_id)
     answer = _claimed(claimed, link_id, session)
     _set_session(answer, session)
@@ -100,10 +103,10 @@ def ask_for_link(link_id: LinkId) -> Response:
     """A new link goes to the same address. The link's key is the authority, or the session of the claimed page."""
     fields = _read_fields("key", "csrf")
     if "key" in fields or ("csrf" not in fields and _session_of(link_id) is None):
-        opening.ask_for_link(link_id, key=_read_key(fields))
+        opening.ask_for_link(link_id, key=_read_key(fields), who=_visitor())
     else:
         _check_session_form(link_id, fields)
-        opening.ask_for_link(link_id, key=None)
+        opening.ask_for_link_in_session(link_id)
     answer = _link_sent(link_id)
     answer.delete_cookie(sessions.COOKIE, path=sessions.COOKIE_PATH)
     return answer
@@ -131,6 +134,10 @@ def show_card(link_id: LinkId) -> Response:
 
 
 # ── who ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _visitor() -> Visitor:
+    return Visitor(client_address(), prove=lambda: None)
 
 
 def _session_of(link_id: LinkId) -> str | None:

@@ -11,10 +11,12 @@ from werkzeug.exceptions import Forbidden
 
 from app.config import settings
 from app.errors import NotFound
+from app.guard.tries import Visitor
 from app.ids import StoreId
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import CODE_TOKEN_TTL, Asker
 from app.redemption.store import find_store
+from app.web.address import client_address
 from app.web.arguments import StrictParser
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, is_origin
@@ -91,8 +93,9 @@ def post_code_token(store_id: StoreId) -> Response:
     store = find_store(store_id)
     if store is None or not store.origins:
         raise NotFound("This store has no field for codes.")
+    who = Visitor(client_address(), prove=lambda: None)
     asker = Asker(store.id, store.mode, body["shopper_key"], body["order_reference"])
-    code_token = make_code_token(body["code"], asker=asker, amount=body["amount"])
+    code_token = make_code_token(body["code"], asker=asker, amount=body["amount"], who=who)
     return jsonify(code_token=code_token, expires_in=int(CODE_TOKEN_TTL.total_seconds()))
 
 

@@ -15,7 +15,7 @@ from app.redemption.exchange import Exchanged, exchange_code_token
 from app.redemption.rules import CODE_TOKEN_TTL, Asker
 from app.secrecy import fingerprint
 from tests.api import nothing_changes
-from tests.world import World, gbp, make_world, reference, rows
+from tests.world import World, gbp, make_world, reference, rows, visitor
 
 TICK = timedelta(microseconds=1)
 
@@ -28,7 +28,7 @@ def asker(world: World, **changes: Any) -> Asker:
 def made(world: World, code: str | None = None, *, amount: Money | None = None, **who: Any) -> str:
     """A code token for a fresh card of 50.00 GBP, of which the shopper saw "up to 30.00 GBP"."""
     typed = code or world.code().code
-    return make_code_token(typed, asker=asker(world, **who), amount=amount or gbp(3_000))
+    return make_code_token(typed, asker=asker(world, **who), amount=amount or gbp(3_000), who=visitor())
 
 
 def exchanged(world: World, code_token: str, *, key: str | None = None, **more: Any) -> Exchanged:
