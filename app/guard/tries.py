@@ -167,9 +167,9 @@ def _decided(db: Connection, key: Key, seen: Counted, now: datetime, decide: Dec
 
 
 def _reckoned(db: Connection, key: Key, seen: Counted, now: datetime) -> Counted:
-    """With the store's budget, where it may be more than every store's."""
+    """With the store's budget, where it may be more than every store's: in time, before another try would be slowed."""
     is_fresh = seen.budgeted_at is not None and now - seen.budgeted_at < RECKONED_FOR
-    if is_fresh or not backoff.is_spent(seen.count, now, budget=backoff.LEAST_BUDGET - 1):
+    if is_fresh or not backoff.is_spent(seen.count, now, budget=backoff.LEAST_BUDGET - 2):
         return seen
     since = now - timedelta(hours=1)
     good = db.exec_driver_sql(_GOOD_EXCHANGES, (since, key.name)).scalar_one()
