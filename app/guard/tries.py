@@ -28,6 +28,13 @@ CAPTCHA_AFTER = 3
 #: A store's good exchanges are counted anew so often, and only while its wrong ones are many.
 RECKONED_FOR = timedelta(minutes=1)
 
+_NAMED = "This shopper tried many wrong codes: have the code compared, and wait as Retry-After says."
+_UNNAMED = (
+    "This store sent many wrong codes, so that those without a shopper are slowed down: wait as Retry-After says, or "
+    "name the shopper (shopper.key_hash), who has tries of his own."
+)
+_VISITING = "There were many wrong tries from your network."
+
 log = structlog.get_logger(__name__)
 
 Decision = Callable[[Key, Count, datetime, int], Count]
@@ -60,10 +67,8 @@ def watch_store(store_id: StoreId, *, shopper_key: str | None, network: str | No
     """
     store = store_key(store_id)
     if shopper_key is None:
-        detail = "This store sent many wrong codes, and does not say for which shopper it asks (shopper.key_hash)."
-        return Watched((store,), (ANYBODY,), detail)
-    detail = "This shopper tried many wrong codes."
-    return Watched(shopper_keys(store_id, shopper_key, network), (store, ANYBODY), detail)
+        return Watched((store,), (ANYBODY,), _UNNAMED)
+    return Watched(shopper_keys(store_id, shopper_key, network), (store, ANYBODY), _NAMED)
 
 
 def watch_visitor(who: Visitor, *, store_id: StoreId | None = None) -> Watched:
@@ -71,7 +76,7 @@ def watch_visitor(who: Visitor, *, store_id: StoreId | None = None) -> Watched:
     that has many wrong codes, a captcha is asked here too."""
     own = browser_keys(who.address)
     suspicious = (*own, ANYBODY) if store_id is None else (*own, ANYBODY, store_key(store_id))
-    return Watched(own, (ANYBODY,), "There were many wrong tries from your network.", suspicious, who.prove)
+    return Watched(own, (ANYBODY,), _VISITING, suspicious, who.prove)
 
 
 @contextmanager
@@ -133,8 +138,7 @@ def _take(who: Watched) -> None:
 
 
 def _later(who: Watched, wait: backoff.Wait) -> TryLater:
-    words = "a second" if wait.seconds == 1 else f"{wait.seconds} seconds"
-    return TryLater(f"{who.too_many} The next try may come in {words}.", retry_after_s=wait.seconds)
+    return TryLater(who.too_many, retry_after_s=wait.seconds)
 
 
 def _settle(keys: Sequence[Key], decide: Decision) -> None:
