@@ -10,6 +10,7 @@ from werkzeug.exceptions import Forbidden, HTTPException, UnsupportedMediaType
 
 from app.config import settings
 from app.errors import Busy, InvalidRequest, LinkNotAccepted, Refusal, TryLater
+from app.guard import pages as guard
 from app.holder import opening, schemas, sessions
 from app.holder.browser import browser_family
 from app.holder.rules import wait_in_words
@@ -84,8 +85,9 @@ def show_page(link_id: LinkId) -> Response:
 @in_kind
 def open_link(link_id: LinkId) -> Response:
     """Opens the link and shows the code, this once. The key is the authority."""
-    fields = _read_fields("key", "nonce", "signed_nonce")
+    fields = _read_fields("key", "nonce", "signed_nonce", "captcha")
     key, nonce = _read_key(fields), _read_nonce(fields)
+    guard.check_captcha(fields.get("captcha"), purpose="claim", session=f"{link_id} {nonce}")
     opened_by = browser_family(request.headers.get("User-Agent"))
     claimed = opening.open_link(link_id, key=key, nonce=nonce, opened_by=opened_by)
     session = sessions.sign_session(link_id)
@@ -252,4 +254,4 @@ def _page(template: str, *, status: int = 200, **words: Any) -> Response:
 
 #: The URL of a file of these pages; the checkout page wears the same clothes.
 asset_url = asset_urls("holder.static", Path(__file__).parent / "static")
-blueprint.context_processor(lambda: {**page_words(), "asset": asset_url})
+blueprint.context_processor(lambda: {**page_words(), "asset": asset_url, "guard_asset": guard.asset_url})

@@ -11,6 +11,7 @@ from werkzeug.exceptions import Forbidden
 
 from app.config import settings
 from app.errors import NotFound
+from app.guard import pages as guard
 from app.ids import StoreId
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import CODE_TOKEN_TTL, Asker
@@ -91,6 +92,7 @@ def post_code_token(store_id: StoreId) -> Response:
     store = find_store(store_id)
     if store is None or not store.origins:
         raise NotFound("This store has no field for codes.")
+    guard.check_captcha(body["captcha"], purpose="widget", session=f"{store.id} {body['nonce']}")
     asker = Asker(store.id, store.mode, body["shopper_key"], body["order_reference"])
     code_token = make_code_token(body["code"], asker=asker, amount=body["amount"])
     return jsonify(code_token=code_token, expires_in=int(CODE_TOKEN_TTL.total_seconds()))
@@ -113,4 +115,4 @@ def _unusual_digits() -> str:
 @blueprint.context_processor
 def page_words() -> dict[str, Any]:
     """How the frame names its files."""
-    return {"asset": asset_url}
+    return {"asset": asset_url, "guard_asset": guard.asset_url}
