@@ -85,7 +85,7 @@ def forget_spent_captchas() -> int:
 
 def _needed(purpose: Purpose, session: str) -> CaptchaNeeded:
     return CaptchaNeeded(
-        "Solve the challenge, and send the same request with its solution as captcha. It is good once, for ten minutes.",
+        "Solve the challenge and send the same request with its solution as captcha: once, within ten minutes.",
         challenge=make_challenge(purpose, session),
     )
 
