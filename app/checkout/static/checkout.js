@@ -95,7 +95,8 @@
   });
 
   /** A page that the browser kept may be sent again. */
-  addEventListener("pageshow", () => {
+  addEventListener("pageshow", (event) => {
+    if (event.persisted === false) return; // it has just come, and may be solving a captcha
     sent = false;
     for (const button of document.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
   });

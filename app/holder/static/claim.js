@@ -95,7 +95,7 @@
 
   /** Whoever waits is told for what. */
   async function solve(challenge, button) {
-    button.textContent = "Checking that you are not a robot…";
+    button.textContent = "Checking for robots…";
     say("Checking that you are not a robot. This takes a moment.");
     const solution = await captcha.solve(challenge);
     button.textContent = "One moment…";
