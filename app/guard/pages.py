@@ -10,6 +10,7 @@ from app.guard.suspicion import is_captcha_asked
 from app.web.address import client_address, prefixes_of
 from app.web.pages import asset_urls
 
+#: Of altcha 3.2.2 (npm) there is the worker for PBKDF2, as released; captcha.js around it is ours.
 STATIC = Path(__file__).parent / "static"
 blueprint = Blueprint("guard", __name__, static_folder="static", static_url_path="/static/guard")
 asset_url = asset_urls("guard.static", STATIC)

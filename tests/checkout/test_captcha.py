@@ -64,7 +64,7 @@ def test_a_solution_is_good_for_its_own_request_and_page_alone(
     solution = solved(challenge_in(shopper.decide(first, "code", code=code)))
     assert shopper.decide(second, "code", code=code, captcha=solution).status_code == 403
     for purpose in ("claim", "widget"):
-        other = solved(captcha.make_challenge(purpose, first.request_uri))  # type: ignore[arg-type]
+        other = solved(captcha.make_challenge(purpose, first.request_uri))
         assert shopper.decide(first, "code", code=code, captcha=other).status_code == 403
     assert code_of(shopper.decide(first, "code", code=code, captcha=solution))
 

@@ -6,7 +6,7 @@ from html import unescape
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import APIResponse, BrowserContext, Page, Route, expect
 from werkzeug.test import TestResponse
 
 from app.secrecy import random_secret
@@ -130,7 +130,7 @@ def test_a_lost_answer_costs_another_captcha_and_nothing_else(
     page: Page, link: str, served: Served, asked: None
 ) -> None:
     page.goto(link)
-    lost = []
+    lost: list[APIResponse] = []
 
     def lose_one(route: Route) -> None:
         if route.request.method == "POST" and "captcha" in (route.request.post_data or "") and not lost:
