@@ -88,6 +88,7 @@ def database(urls: dict[str, str], keys_dir: Path) -> config.Settings:
         smtp=config.Smtp("127.0.0.1", 25, "none", "cards@scrip.example"),
         argon2=CHEAP,
         database_pool_size=60,
+        captcha_cost=20,
     )
     config.use(settings)
     return settings

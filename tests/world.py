@@ -120,7 +120,7 @@ def make_world(*, mode: str = "test", **terms: Any) -> World:
 
 def visitor() -> Visitor:
     """Somebody at one of our pages, from a network where nobody else has been."""
-    return Visitor(IPv6Address(secrets.randbits(128)), prove=lambda: None)
+    return Visitor(IPv6Address(secrets.randbits(128)))
 
 
 def forgive_all() -> None:

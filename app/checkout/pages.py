@@ -17,6 +17,7 @@ from app.checkout.try_code import try_code
 from app.config import settings
 from app.errors import (
     Busy,
+    CaptchaNeeded,
     CardClosed,
     CardHeld,
     CheckoutNotFound,
@@ -27,11 +28,10 @@ from app.errors import (
     Refusal,
     TryLater,
 )
-from app.guard.tries import Visitor
+from app.guard import pages as guard
 from app.holder.pages import asset_url
 from app.oauth.authorization_response import ACCESS_DENIED, PATH, answer_uri
 from app.oauth.redirect_uris import origin_of
-from app.web.address import client_address
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, finish_page, is_same_origin, page_words
 from app.web.problems import status_of
@@ -40,14 +40,18 @@ View = Callable[[], Response]
 
 #: Far more than a code and two keys need.
 MAX_BODY_BYTES = 4096
+#: As much as the page's field takes.
+LONGEST_TYPED = 64
 #: Refusals that the page itself tells, beside the form that can be sent again.
-TOLD = (CodeMistyped, CurrencyMismatch, CardClosed, CardHeld, TryLater, Busy)
+TOLD = (CodeMistyped, CurrencyMismatch, CardClosed, CardHeld, TryLater, CaptchaNeeded, Busy)
 
 blueprint = Blueprint(
     "checkout", __name__, template_folder="templates", static_folder="static", static_url_path="/static/checkout"
 )
 own_asset_url = asset_urls("checkout.static", Path(__file__).parent / "static")
-blueprint.context_processor(lambda: {**page_words(), "asset": asset_url, "own_asset": own_asset_url})
+blueprint.context_processor(
+    lambda: {**page_words(), "asset": asset_url, "own_asset": own_asset_url, "guard_asset": guard.asset_url}
+)
 
 
 @blueprint.before_request
@@ -105,9 +109,9 @@ def answer_checkout() -> Response:
     browser, form = _checked_browser(), request.form
     match form.get("action"):
         case "code":
-            return _go_on(
-                try_code(form.get("code", ""), browser=browser, who=Visitor(client_address(), prove=lambda: None))
-            )
+            session = f"{browser.request_uri} {browser.secret}"
+            who = guard.visitor(form.get("captcha"), purpose="checkout", session=session)
+            return _go_on(try_code(form.get("code", ""), browser=browser, who=who))
         case "approve":
             return _go_on(approve_checkout(browser, agreed=form.get("agreed", "")))
         case "cancel":
@@ -175,9 +179,14 @@ def _own_address() -> str:
 
 def _told(refusal: Refusal) -> Response:
     """The refusal beside the form, or alone where there is none to show: the first look at a request was refused, or
-    the database is away."""
+    the database is away. What a captcha holds up stays in the form, which its script sends again; whoever comes with a
+    solution that is not good any more is not asked to wait for another, but to press the button."""
+    words: dict[str, Any] = {"refusal": refusal}
+    if isinstance(refusal, CaptchaNeeded):
+        words |= {"challenge": refusal.facts["challenge"], "typed": request.form.get("code", "")[:LONGEST_TYPED]}
+        words |= {"is_again": bool(request.form.get("captcha"))}
     try:
-        answer = _view_page(read_checkout(_browser()), status=status_of(refusal), refusal=refusal)
+        answer = _view_page(read_checkout(_browser()), status=status_of(refusal), **words)
     except (Busy, CheckoutNotFound):
         answer = _page("busy", status=status_of(refusal))
     if isinstance(refusal, TryLater | Busy):

@@ -42,10 +42,11 @@ Decision = Callable[[Key, Count, datetime, int], Count]
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody at a page of ours. `prove` checks the captcha that came along, and raises CaptchaNeeded."""
+    """Somebody at a page of ours. `prove` looks at the captcha that came along, once it is asked, and raises
+    CaptchaNeeded; without it none is asked."""
 
     address: Address | None
-    prove: Callable[[], None]
+    prove: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from werkzeug.exceptions import Forbidden, HTTPException, UnsupportedMediaType
 
 from app.config import settings
 from app.errors import Busy, InvalidRequest, LinkNotAccepted, Refusal, TryLater
+from app.guard import pages as guard
 from app.guard.tries import Visitor
 from app.holder import opening, schemas, sessions
 from app.holder.browser import browser_family
@@ -86,10 +87,10 @@ def show_page(link_id: LinkId) -> Response:
 @in_kind
 def open_link(link_id: LinkId) -> Response:
     """Opens the link and shows the code, this once. The key is the authority."""
-    fields = _read_fields("key", "nonce", "signed_nonce")
+    fields = _read_fields("key", "nonce", "signed_nonce", "captcha")
     key, nonce = _read_key(fields), _read_nonce(fields)
     opened_by = browser_family(request.headers.get("User-Agent"))
-    who = _visitor()
+    who = guard.visitor(fields.get("captcha"), purpose="claim", session=f"{link_id} {nonce}")
     claimed = opening.open_link(link_id, key=key, nonce=nonce, opened_by=opened_by, who=who)
     session = sessions.sign_session(link_id)
     answer = _claimed(claimed, link_id, session)
@@ -103,7 +104,7 @@ def ask_for_link(link_id: LinkId) -> Response:
     """A new link goes to the same address. The link's key is the authority, or the session of the claimed page."""
     fields = _read_fields("key", "csrf")
     if "key" in fields or ("csrf" not in fields and _session_of(link_id) is None):
-        opening.ask_for_link(link_id, key=_read_key(fields), who=_visitor())
+        opening.ask_for_link(link_id, key=_read_key(fields), who=Visitor(client_address()))
     else:
         _check_session_form(link_id, fields)
         opening.ask_for_link_in_session(link_id)
@@ -134,10 +135,6 @@ def show_card(link_id: LinkId) -> Response:
 
 
 # ── who ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _visitor() -> Visitor:
-    return Visitor(client_address(), prove=lambda: None)
 
 
 def _session_of(link_id: LinkId) -> str | None:
@@ -259,4 +256,4 @@ def _page(template: str, *, status: int = 200, **words: Any) -> Response:
 
 #: The URL of a file of these pages; the checkout page wears the same clothes.
 asset_url = asset_urls("holder.static", Path(__file__).parent / "static")
-blueprint.context_processor(lambda: {**page_words(), "asset": asset_url})
+blueprint.context_processor(lambda: {**page_words(), "asset": asset_url, "guard_asset": guard.asset_url})

@@ -11,12 +11,11 @@ from werkzeug.exceptions import Forbidden
 
 from app.config import settings
 from app.errors import NotFound
-from app.guard.tries import Visitor
+from app.guard import pages as guard
 from app.ids import StoreId
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import CODE_TOKEN_TTL, Asker
 from app.redemption.store import find_store
-from app.web.address import client_address
 from app.web.arguments import StrictParser
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, is_origin
@@ -93,7 +92,7 @@ def post_code_token(store_id: StoreId) -> Response:
     store = find_store(store_id)
     if store is None or not store.origins:
         raise NotFound("This store has no field for codes.")
-    who = Visitor(client_address(), prove=lambda: None)
+    who = guard.visitor(body["captcha"], purpose="widget", session=f"{store.id} {body['nonce']}")
     asker = Asker(store.id, store.mode, body["shopper_key"], body["order_reference"])
     code_token = make_code_token(body["code"], asker=asker, amount=body["amount"], who=who)
     return jsonify(code_token=code_token, expires_in=int(CODE_TOKEN_TTL.total_seconds()))
@@ -116,4 +115,4 @@ def _unusual_digits() -> str:
 @blueprint.context_processor
 def page_words() -> dict[str, Any]:
     """How the frame names its files."""
-    return {"asset": asset_url}
+    return {"asset": asset_url, "guard_asset": guard.asset_url}
