@@ -47,6 +47,14 @@ def fresh_loggers() -> None:
             vars(module.log).pop("bind", None)
 
 
+@pytest.fixture(autouse=True)
+def nobody_was_wrong(request: pytest.FixtureRequest) -> None:
+    """All tests come from one address, and many from one store: what was wrong in one delays no other."""
+    if "database" in request.fixturenames:
+        request.getfixturevalue("database")
+        forgive_all()
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
     """An embedded PostgreSQL for the whole run; it forgets everything at the end."""
@@ -127,8 +135,7 @@ def fresh_database(
 
 @pytest.fixture
 def world(database: config.Settings) -> World:
-    """An issuer with a programme, and two stores; nobody has tried a wrong code before."""
-    forgive_all()
+    """An issuer with a programme, and two stores."""
     return make_world()
 
 
