@@ -30,6 +30,7 @@ from app.errors import (
 )
 from app.guard import pages as guard
 from app.holder.pages import asset_url
+from app.holder.rules import wait_in_words
 from app.oauth.authorization_response import ACCESS_DENIED, PATH, answer_uri
 from app.oauth.redirect_uris import origin_of
 from app.web.context import Acting, acting
@@ -179,12 +180,15 @@ def _own_address() -> str:
 
 def _told(refusal: Refusal) -> Response:
     """The refusal beside the form, or alone where there is none to show: the first look at a request was refused, or
-    the database is away. What a captcha holds up stays in the form, which its script sends again; whoever comes with a
-    solution that is not good any more is not asked to wait for another, but to press the button."""
+    the database is away. What may be right stays in the form, to be sent again, by its script after a captcha; whoever
+    comes with a solution that is not good any more is not asked to wait for another, but to press the button."""
     words: dict[str, Any] = {"refusal": refusal}
+    if isinstance(refusal, CaptchaNeeded | TryLater | Busy):
+        words["typed"] = request.form.get("code", "")[:LONGEST_TYPED]
     if isinstance(refusal, CaptchaNeeded):
-        words |= {"challenge": refusal.facts["challenge"], "typed": request.form.get("code", "")[:LONGEST_TYPED]}
-        words |= {"is_again": bool(request.form.get("captcha"))}
+        words |= {"challenge": refusal.facts["challenge"], "is_again": bool(request.form.get("captcha"))}
+    if isinstance(refusal, TryLater):
+        words["wait"] = wait_in_words(refusal.retry_after_s)
     try:
         answer = _view_page(read_checkout(_browser()), status=status_of(refusal), **words)
     except (Busy, CheckoutNotFound):
