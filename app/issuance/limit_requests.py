@@ -59,12 +59,14 @@ def request_limit(
         now_holds = lock_limit(db, subject_id, currency)
         minor = now_holds.limit_minor if limit_minor is None else limit_minor
         cards = now_holds.limit_cards if limit_cards is None else limit_cards
+        now, facts = clock.now(db), {**_limits(now_holds, minor, cards), "reason": reason}
         if minor <= now_holds.limit_minor and cards <= now_holds.limit_cards:
-            _change(db, "issuing_limit_lowered", now_holds, minor, cards, reason=reason)
+            set_limit(db, now_holds, limit_minor=minor, limit_cards=cards, now=now)
+            together(db, event_of("issuing_limit_lowered", at=now, facts=facts))
             return None
-        seen, now = (now_holds.limit_minor, now_holds.limit_cards), clock.now(db)
+        seen = (now_holds.limit_minor, now_holds.limit_cards)
         asked = LimitRequest(new_id("lim"), subject_id, currency, minor, cards, *seen, reason, operator, now)
-        facts = {**_limits(now_holds, minor, cards), "request_id": asked.id, "reason": reason}
+        facts["request_id"] = asked.id
         columns = {name: getattr(asked, name) for name in LimitRequest.__dataclass_fields__}
         together(db, _request(**columns), event_of("issuing_limit_requested", at=now, facts=facts))
         return asked
@@ -81,8 +83,11 @@ def approve_limit(request_id: str, *, operator: str) -> LimitRequest:
         now_holds = lock_limit(db, asked.subject_id, asked.currency)
         if (now_holds.limit_minor, now_holds.limit_cards) != (asked.seen_minor, asked.seen_cards):
             raise InvalidRequest("The limit has changed since: ask for it anew.", pointer="/request_id")
-        more = {"request_id": asked.id, "requested_by": asked.requested_by}
-        _change(db, "issuing_limit_raised", now_holds, asked.limit_minor, asked.limit_cards, **more)
+        now = clock.now(db)
+        set_limit(db, now_holds, limit_minor=asked.limit_minor, limit_cards=asked.limit_cards, now=now)
+        facts = {**_limits(now_holds, asked.limit_minor, asked.limit_cards), "request_id": asked.id}
+        facts["requested_by"] = asked.requested_by
+        together(db, event_of("issuing_limit_raised", at=now, facts=facts))
         return asked
 
 
@@ -111,8 +116,7 @@ def _decide(db: Connection, request_id: str, state: Literal["approved", "rejecte
     """One update decides which of many operators it was; the requester cannot be the one who approves."""
     now = clock.now(db)
     waits = (RequestRow.id == request_id, RequestRow.state == "waiting", _is_young(now))
-    mine = state == "approved" and db.scalar(select(RequestRow.requested_by).where(*waits)) == operator
-    if mine:
+    if state == "approved" and db.scalar(select(RequestRow.requested_by).where(*waits)) == operator:
         raise InvalidRequest("You asked for it: another operator must approve.", pointer="/request_id")
     decided = update(RequestRow).where(*waits).values(state=state, decided_by=operator, decided_at=now)
     row = db.execute(decided.returning(*_COLUMNS)).first()
@@ -123,12 +127,6 @@ def _decide(db: Connection, request_id: str, state: Literal["approved", "rejecte
 
 def _is_young(now: datetime) -> ColumnElement[bool]:
     return RequestRow.requested_at > now - LAPSES_AFTER
-
-
-def _change(db: Connection, kind: str, now_holds: Limit, minor: int, cards: int, **more: object) -> None:
-    now = clock.now(db)
-    set_limit(db, now_holds, limit_minor=minor, limit_cards=cards, now=now)
-    together(db, event_of(kind, at=now, facts={**_limits(now_holds, minor, cards), **more}))
 
 
 def _limits(now_holds: Limit, minor: int, cards: int) -> dict[str, object]:

@@ -89,10 +89,11 @@ def test_nobody_approves_what_he_asked_for_but_may_take_it_back(acme: Issuing) -
 
 @pytest.mark.parametrize("decided_by", [ALICE, None])
 def test_the_database_too_wants_four_eyes(acme: Issuing, decided_by: str | None) -> None:
+    asked = wish(acme)
     approving = (
         "UPDATE issuing_limit_request SET state = 'approved', decided_by = :by, decided_at = now() WHERE id = :id"
     )
-    with pytest.raises(IntegrityError, match="four_eyes|decided"), transaction() as db:
+    with pytest.raises(IntegrityError, match=r"four_eyes|decided"), transaction() as db:
         db.execute(text(approving), {"by": decided_by, "id": asked.id})
 
 
@@ -185,7 +186,7 @@ def test_an_operator_is_who_logged_in_whatever_the_environment_says(tmp_path: Pa
 
 def test_names_in_the_environment_change_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = "from app.operators import operator; print(operator())"
-    lies = {name: "mallory" for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER")}
+    lies = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"), "mallory")
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "SUDO_UID": "1", **lies}
     ran = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == operator()
