@@ -56,10 +56,10 @@ def count_card(db: Connection, amount: Money, *, client_id: str, issuer_id: Issu
     given = (client_id, issuer_id, amount.currency, amount.amount_minor, now, *by_client, *by_issuer)
     for row in db.exec_driver_sql(_COUNT, given):
         is_client = row.subject_id == client_id
-        limits = (
-            (by_client if is_client else by_issuer) if row.limit_minor is None else (row.limit_minor, row.limit_cards)
-        )
-        level = rules.Level(*limits, row.used_minor, row.used_cards)
+        minor, cards = by_client if is_client else by_issuer
+        if row.limit_minor is not None:
+            minor, cards = row.limit_minor, row.limit_cards
+        level = rules.Level(minor, cards, row.used_minor, row.used_cards)
         rules.check_issuing(level, amount, whose="client" if is_client else "issuer", now=now)
 
 

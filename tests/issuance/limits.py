@@ -40,7 +40,7 @@ def issuing(*, mode: str = "test", **terms: object) -> Issuing:
 def limit(subject_id: str, *, minor: int | None = None, cards: int | None = None, currency: str = "GBP") -> None:
     """Lowers a limit, which holds at once."""
     wanted = {"limit_minor": minor, "limit_cards": cards}
-    asked = request_limit(subject_id, currency, **wanted, reason="a test", operator=ALICE)  # type: ignore[arg-type]
+    asked = request_limit(subject_id, currency, **wanted, reason="a test", operator=ALICE)
     assert asked is None, "this would raise it"
 
 

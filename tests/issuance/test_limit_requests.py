@@ -42,7 +42,7 @@ def acme() -> Issuing:
 
 def wish(acme: Issuing, *, minor: int | None = 5_000, cards: int | None = None) -> LimitRequest:
     wanted = {"limit_minor": minor, "limit_cards": cards}
-    asked = request_limit(acme.client_id, "GBP", **wanted, reason="Christmas", operator=ALICE)  # type: ignore[arg-type]
+    asked = request_limit(acme.client_id, "GBP", **wanted, reason="Christmas", operator=ALICE)
     assert asked is not None
     return asked
 
