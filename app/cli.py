@@ -1,6 +1,5 @@
 """The `scrip` command: what operators run."""
 
-import getpass
 import os
 import signal
 import sys
@@ -10,18 +9,20 @@ from pathlib import Path
 
 import click
 
+from app.cli_guard import limits
 from app.cli_parties import client, issuer, store, wired
 from app.config import UnsafeSettings, read_argon2
 from app.db.migrate import bootstrap as make_roles
 from app.db.migrate import is_current, upgrade
 from app.db.sealed_file import BackupError
 from app.errors import Busy, Refusal
+from app.operators import operator
 from app.web.context import Acting, acting
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; what an operator can mend is one line on standard error and exit status 1."""
-    acting.set(Acting(f"operator:{getpass.getuser()}"))
+    acting.set(Acting(operator()))
     try:
         scrip(arguments, prog_name="scrip", standalone_mode=True)
     except Busy as busy:
@@ -118,7 +119,7 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client):
+for group in (issuer, store, client, limits):
     scrip.add_command(group)
 
 

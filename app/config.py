@@ -5,12 +5,13 @@ import re
 import stat
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from app.money import MAX_MINOR
 from app.secrecy import KEY_BYTES, KeyRing, from_text
 
 #: OWASP's and ASVS's minimum for Argon2id; the service refuses to start below it.
@@ -41,6 +42,23 @@ class Argon2Cost:
     parallelism: int = 1
     concurrency: int = 2
     queue: int = 64
+
+
+@dataclass(frozen=True)
+class IssuingLimits:
+    """What a client, and an issuer by all of its clients, may issue in a day where no operator has set another limit.
+
+    In minor units of each currency, and in cards.
+    """
+
+    client_minor: int = 1_000_000
+    client_cards: int = 1_000
+    issuer_minor: int = 5_000_000
+    issuer_cards: int = 5_000
+
+    def of(self, *, is_issuer: bool) -> tuple[int, int]:
+        """Minor units and cards of an issuer, or of a client."""
+        return (self.issuer_minor, self.issuer_cards) if is_issuer else (self.client_minor, self.client_cards)
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,7 @@ class Settings:
     keys: Keys
     smtp: Smtp
     argon2: Argon2Cost = Argon2Cost()
+    issuing: IssuingLimits = IssuingLimits()
     link_valid_days: int = 90
     log_level: str = "INFO"
     database_pool_size: int = 10
@@ -103,6 +122,7 @@ class Settings:
             keys=keys,
             smtp=_smtp(environ),
             argon2=read_argon2(environ),
+            issuing=_issuing(environ),
             link_valid_days=_whole(environ, "LINK_VALID_DAYS", 90, least=1),
             log_level=_one_of(environ, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
             database_pool_size=_whole(environ, "DATABASE_POOL_SIZE", 10, least=2),
@@ -181,6 +201,15 @@ def _whole(environ: Mapping[str, str], name: str, default: int, *, least: int, m
     if most is not None and int(text) > most:
         raise UnsafeSettings(f"{name} must be at most {most}, not {text!r}")
     return int(text)
+
+
+def _issuing(environ: Mapping[str, str]) -> IssuingLimits:
+    """No number means no limit: a client that is stolen must come to an end."""
+    limits = {
+        name: _whole(environ, f"ISSUE_LIMIT_{name.upper()}", default, least=0, most=MAX_MINOR)
+        for name, default in asdict(IssuingLimits()).items()
+    }
+    return IssuingLimits(**limits)
 
 
 def _check_epochs(pepper_file: Path) -> None:

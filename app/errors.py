@@ -120,6 +120,20 @@ class AmountOutsideProgramme(Refusal):
     slug = "amount-outside-programme"
 
 
+class IssuingLimitReached(Refusal):
+    """The daily limit for issuing is reached."""
+
+    slug = "issuing-limit-reached"
+
+    def __init__(self, limit: str, *, left: str, left_minor: int, left_cards: int, free_at: datetime | None) -> None:
+        """`limit`: `client`, or `issuer` for all of its. `free_at`: when this card can be issued, None: never."""
+        whose = "This client" if limit == "client" else "The issuer, by all of its clients,"
+        cards = "1 card" if left_cards == 1 else f"{left_cards} cards"
+        detail = f"{whose} can issue {left} and {cards} more now. The service's operators can raise the limit."
+        more = {} if free_at is None else {"free_at": free_at}
+        super().__init__(detail, limit=limit, left_minor=left_minor, left_cards=left_cards, **more)
+
+
 # ── claim ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -22,7 +22,7 @@ from app.db.migrate import bootstrap, upgrade
 from app.factory import create_app
 from app.key_files import make_key_files
 from app.oauth.keys import forget_keys
-from tests.world import World, forgive_all, make_world
+from tests.world import ROOMY, World, forgive_all, make_world
 
 #: Far below what `from_env` accepts: only this module can name it.
 CHEAP = config.Argon2Cost(memory_kib=64, time_cost=1)
@@ -95,6 +95,7 @@ def database(urls: dict[str, str], keys_dir: Path) -> config.Settings:
         keys=config.read_keys(keys_dir),
         smtp=config.Smtp("127.0.0.1", 25, "none", "cards@scrip.example"),
         argon2=CHEAP,
+        issuing=ROOMY,
         database_pool_size=60,
         captcha_cost=20,
     )

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def environment(settings: Settings, keys_dir: Path, port: int) -> dict[str, str]
         "SMTP_PORT": str(settings.smtp.port),
         "SMTP_TLS": "none",
         "MAIL_FROM": settings.smtp.sender,
+        **{f"ISSUE_LIMIT_{name.upper()}": str(limit) for name, limit in asdict(settings.issuing).items()},
     }
 
 

@@ -23,6 +23,7 @@ from app.db.transaction import transaction
 from app.errors import InvalidRequest
 from app.oauth.clients import authenticate_client
 from app.oauth.keys import ensure_keys, forget_keys, jwks
+from app.operators import operator
 from app.web import logs
 from tests.service import ROOT, free_port, real_keys
 
@@ -178,6 +179,24 @@ def test_what_an_operator_changes_is_an_event_with_a_name(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("migrated")
+def test_a_higher_issuing_limit_waits_for_somebody_else(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer_id = run("issuer", "add", "Acme", "--mode", "test").output.strip()
+    asked = ("limits", "request", issuer_id, "--currency", "GBP", "--reason", "Christmas")
+    assert "--cards" in run(*asked, status=2).output
+    assert run(*asked, "--money-minor", "4000000").output == "It holds from now on.\n"
+    request_id = run(*asked, "--money-minor", "9000000", "--cards", "90").output.strip()
+    listed = run("limits", "list").output
+    assert f"{issuer_id}  GBP  0/4000000 minor units  0/5000 cards  own\n" in listed
+    assert f"{request_id}  {issuer_id}  GBP  minor units 4000000 -> 9000000  cards 5000 -> 90  {operator()}" in listed
+    assert "another operator" in str(run("limits", "approve", request_id, status=1).exception)
+    monkeypatch.setattr("app.operators.login_uid", lambda: 4_000_000_001)
+    assert "9000000 minor units of GBP, 90 cards a day" in run("limits", "approve", request_id).output
+    assert request_id not in run("limits", "list").output
+    mine = run(*asked, "--cards", "91").output.strip()
+    assert "stays as it is" in run("limits", "reject", mine).output
+
+
+@pytest.mark.usefixtures("migrated")
 @pytest.mark.parametrize("party", ["issuer", "store"])
 @pytest.mark.parametrize("name", ["", " ", "Book\nshop", "Book\x00shop"])
 def test_a_name_that_people_could_not_read_is_refused(run: Run, party: str, name: str) -> None:
@@ -211,7 +230,19 @@ def test_key_files_are_made_once(run: Run, environment: dict[str, str], tmp_path
 
 def test_help_says_what_each_command_does(run: Run) -> None:
     shown = run("--help").output
-    for name in ("audit", "backup", "client", "demo", "issuer", "keys", "migrate", "restore", "store", "worker"):
+    for name in (
+        "audit",
+        "backup",
+        "client",
+        "demo",
+        "issuer",
+        "keys",
+        "limits",
+        "migrate",
+        "restore",
+        "store",
+        "worker",
+    ):
         assert re.search(rf"^  {name} +\S", shown, re.MULTILINE), name
 
 

@@ -65,6 +65,8 @@ def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
         ({"ARGON2_TIME_COST": "1"}, "ARGON2_TIME_COST"),
         ({"LOG_LEVEL": "TRACE"}, "LOG_LEVEL"),
         ({"LINK_VALID_DAYS": "0"}, "LINK_VALID_DAYS"),
+        ({"ISSUE_LIMIT_CLIENT_MINOR": "-1"}, "ISSUE_LIMIT_CLIENT_MINOR must be a whole number of at least 0"),
+        ({"ISSUE_LIMIT_ISSUER_CARDS": str(10**12 + 1)}, "ISSUE_LIMIT_ISSUER_CARDS must be at most"),
         ({"OAUTH_FAPI_ONLY": "true"}, "OAUTH_FAPI_ONLY must be one of"),
         ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES must be networks"),
         ({"TRUSTED_PROXIES": "proxy.example"}, "TRUSTED_PROXIES must be networks"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from app.config import IssuingLimits
 from app.db.request import Reference
 from app.db.transaction import transaction
 from app.guard.tries import Visitor
@@ -19,7 +20,7 @@ from app.issuance.holder_data import HolderData
 from app.issuance.issue import issue_card
 from app.issuance.issuer import add_issuer
 from app.issuance.programme import ProgrammeTerms, create_programme
-from app.money import Money
+from app.money import MAX_MINOR, Money
 from app.redemption.exchange import Exchanged, exchange_code
 from app.redemption.rules import Asker
 from app.redemption.settle import Settlement, settle_payment
@@ -38,6 +39,10 @@ TERMS: dict[str, Any] = {
     "hold_max_s": 30 * 86_400,
     "stores": None,
 }
+
+
+#: For all that issues day in, day out: the limits are there, and are far away.
+ROOMY = IssuingLimits(client_minor=MAX_MINOR, client_cards=10**9, issuer_minor=MAX_MINOR, issuer_cards=10**9)
 
 
 def gbp(amount_minor: int) -> Money:
@@ -66,9 +71,15 @@ class World:
     bookshop: StoreId
     toyshop: StoreId
 
+    @property
+    def client_id(self) -> str:
+        """The issuer's client, as far as a verb wants to know one."""
+        return f"cli_of_{self.issuer_id}"
+
     def issue(self, amount_minor: int = 5_000, **changes: Any) -> Card:
         wanted: dict[str, Any] = {
             "issuer_id": self.issuer_id,
+            "client_id": self.client_id,
             "holder": HolderData("sam@holder.example", "Sam"),
             "deliver": "link",
             "reference": reference(self.issuer_id),

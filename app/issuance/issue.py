@@ -1,6 +1,7 @@
 """Issue: an issuer's money becomes a card."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
@@ -11,12 +12,13 @@ from app import clock
 from app.db.request import Reference, done_before, keep_answer
 from app.db.together import Write, row_of, together
 from app.db.transaction import transaction
-from app.errors import NotFound
+from app.errors import IssuingLimitReached, NotFound
 from app.events.event import event_of
 from app.ids import CardId, IssuerId, ProgrammeId, new_id
 from app.issuance import links, rules
 from app.issuance.card import Card, describe_card
 from app.issuance.holder_data import HolderData, hash_email, seal_holder
+from app.issuance.issuing_limit import count_card, record_limited
 from app.issuance.models import Card as CardRow
 from app.issuance.models import CardKey
 from app.issuance.models import Programme as ProgrammeRow
@@ -33,6 +35,7 @@ def issue_card(
     amount: Money,
     *,
     issuer_id: IssuerId,
+    client_id: str,
     holder: HolderData,
     deliver: Deliver,
     reference: Reference,
@@ -43,11 +46,12 @@ def issue_card(
     """Moves `amount` from the issuer's funding to a new card, and makes its first claim link.
 
     With `deliver` "link" the answer carries the claim link, this once; a repeat of the request does not.
+    It counts for the limits of the issuer and of `client_id`, its client that asks.
 
     Raises NotFound (programme), CurrencyMismatch, AmountOutsideProgramme, InvalidRequest (delivery date),
-    ReferenceReused, Busy.
+    IssuingLimitReached, ReferenceReused, Busy.
     """
-    with transaction() as db:
+    with _recording(amount, client_id=client_id, issuer_id=issuer_id), transaction() as db:
         if again := done_before(db, reference, Card):
             return again
         mode, terms = _programme(db, programme_id, issuer_id)
@@ -85,7 +89,18 @@ def issue_card(
         claim_link = None if by_email else links.draw_claim_key(db, link.id, now)
         card = describe_card(db, card_id, issuer_id=issuer_id)
         together(db, keep_answer(reference, card))
+        count_card(db, amount, client_id=client_id, issuer_id=issuer_id, now=now)
         return replace(card, claim_link=claim_link)
+
+
+@contextmanager
+def _recording(amount: Money, *, client_id: str, issuer_id: IssuerId) -> Iterator[None]:
+    """Whoever meets a limit is written down when the transaction is gone, for it would vanish with that."""
+    try:
+        yield
+    except IssuingLimitReached as refused:
+        record_limited(refused, amount, client_id=client_id, issuer_id=issuer_id)
+        raise
 
 
 _card = row_of(CardRow, state="active")

@@ -52,7 +52,7 @@ def get_programme(programme_id: ProgrammeId) -> Any:
     body=schemas.CardIn,
     answer=schemas.IssuedOut,
     status=201,
-    refuses=(errors.NotFound, errors.CurrencyMismatch, errors.AmountOutsideProgramme),
+    refuses=(errors.NotFound, errors.CurrencyMismatch, errors.AmountOutsideProgramme, errors.IssuingLimitReached),
 )
 def post_card(body: dict[str, Any]) -> Response:
     """Issue a card"""
@@ -61,6 +61,7 @@ def post_card(body: dict[str, Any]) -> Response:
         body["programme"],
         body["amount"],
         issuer_id=who.issuer_id,
+        client_id=who.client_id,
         holder=schemas.holder_of(body),
         deliver=body["deliver"],
         reference=reference_of(who.party_id, "issue_card"),

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import Enum
+from math import ceil, floor
+from typing import Literal
 
 from app.errors import (
     AmountOutsideProgramme,
     CardHeld,
     CurrencyMismatch,
     InvalidRequest,
+    IssuingLimitReached,
     LinkLapsed,
     LinkOpened,
     LinkSuperseded,
@@ -68,6 +72,40 @@ def decide_issue(
     if not_before is not None and not_before < now - LATE_ASKED:
         raise InvalidRequest("This time is past; leave not_before out to send at once.", pointer="/not_before")
     return max(now, not_before or now) + timedelta(days=terms.valid_days)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A day's limit, in minor units and in cards, and how much of it is used."""
+
+    limit_minor: int
+    limit_cards: int
+    used_minor: Decimal
+    used_cards: Decimal
+
+
+def still_used(used: Decimal, limit: int, passed: timedelta) -> Decimal:
+    """What still counts when so much time has passed: a whole limit is forgotten in a day, evenly.
+
+    A limit that was lowered under what is used forgets the rest at once.
+    """
+    passed_us = max(0, passed // timedelta(microseconds=1))
+    return max(Decimal(0), min(used, Decimal(limit)) - Decimal(limit * passed_us) / (DAY // timedelta(microseconds=1)))
+
+
+def check_issuing(level: Level, amount: Money, *, whose: Literal["client", "issuer"], now: datetime) -> None:
+    """`level`: with this card, of `amount`, counted in. Raises IssuingLimitReached."""
+    over_minor, over_cards = level.used_minor - level.limit_minor, level.used_cards - level.limit_cards
+    if over_minor <= 0 and over_cards <= 0:
+        return
+    left_minor = max(0, floor(amount.amount_minor - over_minor))
+    left_cards = max(0, floor(1 - over_cards))
+    free_at = None
+    if amount.amount_minor <= level.limit_minor and level.limit_cards >= 1:
+        days = max(over_minor / level.limit_minor, over_cards / level.limit_cards)
+        free_at = now + timedelta(seconds=ceil(days * int(DAY.total_seconds())))
+    left = Money(left_minor, amount.currency)
+    raise IssuingLimitReached(whose, left=str(left), left_minor=left_minor, left_cards=left_cards, free_at=free_at)
 
 
 @dataclass(frozen=True, slots=True)

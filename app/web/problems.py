@@ -46,6 +46,7 @@ STATUS: Mapping[type[errors.Refusal], int] = {
     errors.AmountOverSettled: 422,
     errors.RefundLimitReached: 422,
     errors.AmountOutsideProgramme: 422,
+    errors.IssuingLimitReached: 422,
     errors.ReferenceReused: 422,
     errors.TryLater: 429,
     errors.Busy: 503,

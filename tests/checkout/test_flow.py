@@ -218,6 +218,7 @@ def test_a_card_in_another_currency_is_told_so_and_is_no_try(shop: Shop, shopper
         other.programme_id,
         Money(5_000, "EUR"),
         issuer_id=other.issuer_id,
+        client_id=other.client_id,
         holder=HolderData("sam@holder.example"),
         deliver="link",
         reference=reference(other.issuer_id),

@@ -166,6 +166,7 @@ def long_names_and_amounts(page: Page, served: Served, world: World) -> None:
         programme.id,
         Money(123_456_789, "KWD"),
         issuer_id=issuer.id,
+        client_id=world.client_id,
         holder=HolderData("a@b.example"),
         deliver="link",
         reference=reference(issuer.id),

@@ -75,6 +75,7 @@ def test_terms_are_kept(world: World) -> None:
             world.programme_id,
             Money(5_000, "EUR"),
             issuer_id=world.issuer_id,
+            client_id=world.client_id,
             holder=HolderData("sam@holder.example"),
             deliver="link",
             reference=reference(world.issuer_id),

@@ -48,6 +48,7 @@ class IssuerSteps(Acting):
                 self.parties.programmes[programme],
                 amount,
                 issuer_id=self.parties.issuers[asker],
+                client_id=f"cli_of_{self.parties.issuers[asker]}",
                 holder=HolderData("sam@holder.example", "Sam"),
                 deliver="email" if letter else "link",
                 not_before=not_before,

@@ -75,8 +75,9 @@ def test_slugs_of_http_itself_are_not_those_of_a_refusal_that_means_something_el
 
 SAMPLES: list[Callable[[], Exception]] = [
     *(kind for kind in NAMED if not inspect.signature(kind.__init__).parameters.keys() & {"pointer", "until"}
-      and kind not in (errors.TryLater,)),
+      and kind not in (errors.IssuingLimitReached, errors.TryLater)),
     lambda: errors.InvalidRequest("Not this.", pointer="/that"),
+    lambda: errors.IssuingLimitReached("client", left="1.00 GBP", left_minor=100, left_cards=1, free_at=None),
     lambda: errors.CardHeld(datetime(2026, 11, 23, tzinfo=UTC)),
     lambda: errors.TryLater("Wait.", retry_after_s=7),
     lambda: arguments.InvalidShape([{"pointer": "/a", "detail": "No."}, {"pointer": "/b", "detail": "No."}]),
