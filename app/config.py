@@ -82,6 +82,7 @@ class Settings:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     client_certificate_header: str | None = None
     country_header: str | None = None
+    metrics_dir: Path | None = None
 
     @property
     def loopback(self) -> bool:
@@ -108,6 +109,7 @@ class Settings:
             trusted_proxies=_networks(environ, "TRUSTED_PROXIES"),
             client_certificate_header=_believed_header(environ, "CLIENT_CERTIFICATE_HEADER"),
             country_header=_believed_header(environ, "COUNTRY_HEADER"),
+            metrics_dir=_own_folder(environ, "PROMETHEUS_MULTIPROC_DIR"),
         )
 
 
@@ -214,6 +216,18 @@ def _believed_header(environ: Mapping[str, str], name: str) -> str | None:
     if header and not _networks(environ, "TRUSTED_PROXIES"):
         raise UnsafeSettings(f"{name} needs TRUSTED_PROXIES: the addresses that may send it")
     return header
+
+
+def _own_folder(environ: Mapping[str, str], name: str) -> Path | None:
+    """A folder that is there, in which this account may write and nobody else."""
+    folder = Path(environ[name]) if environ.get(name) else None
+    if folder is None:
+        return None
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UnsafeSettings(f"{name} must be a folder that this account can write to: {folder} is none")
+    if stat.S_IMODE(folder.stat().st_mode) & 0o022:
+        raise UnsafeSettings(f"{folder} can be written to by others: chmod 700 it")
+    return folder
 
 
 def _sender(address: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, g, make_response, render_template, request, url_for
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException
 
+from app import metrics
 from app.checkout.approval import Approval, Browser
 from app.checkout.approve import approve_checkout
 from app.checkout.cancel import cancel_checkout
@@ -68,12 +69,16 @@ def for_people(view: View) -> View:
         try:
             return view()
         except CheckoutNotFound as refusal:
+            metrics.count_refusal(refusal.slug)
             return _page("unknown", status=status_of(refusal))
-        except (CheckoutOver, CodeNotAccepted):
+        except (CheckoutOver, CodeNotAccepted) as refusal:
+            metrics.count_refusal(refusal.slug)
             return _see_other(_own_address())  # the page itself says how things stand
         except TOLD as refusal:
+            metrics.count_refusal(refusal.slug)
             return _told(refusal)
         except HTTPException as error:
+            metrics.count_refusal(f"http-{error.code}")
             return _page("broken", status=error.code or 500)
 
     return answered
@@ -102,7 +107,9 @@ def answer_checkout() -> Response:
     browser, form = _checked_browser(), request.form
     match form.get("action"):
         case "code":
-            return _go_on(try_code(form.get("code", ""), browser=browser))
+            with metrics.counted_try("checkout"):
+                approval = try_code(form.get("code", ""), browser=browser)
+            return _go_on(approval)
         case "approve":
             return _go_on(approve_checkout(browser, agreed=form.get("agreed", "")))
         case "cancel":

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, make_response, render_template, request, url_for
 from werkzeug.exceptions import Forbidden, HTTPException, UnsupportedMediaType
 
+from app import metrics
 from app.config import settings
 from app.errors import Busy, InvalidRequest, LinkNotAccepted, Refusal, TryLater
 from app.holder import opening, schemas, sessions
@@ -87,7 +88,8 @@ def open_link(link_id: LinkId) -> Response:
     fields = _read_fields("key", "nonce", "signed_nonce")
     key, nonce = _read_key(fields), _read_nonce(fields)
     opened_by = browser_family(request.headers.get("User-Agent"))
-    claimed = opening.open_link(link_id, key=key, nonce=nonce, opened_by=opened_by)
+    with metrics.counted_try("claim"):
+        claimed = opening.open_link(link_id, key=key, nonce=nonce, opened_by=opened_by)
     session = sessions.sign_session(link_id)
     answer = _claimed(claimed, link_id, session)
     _set_session(answer, session)
@@ -100,7 +102,9 @@ def ask_for_link(link_id: LinkId) -> Response:
     """A new link goes to the same address. The link's key is the authority, or the session of the claimed page."""
     fields = _read_fields("key", "csrf")
     if "key" in fields or ("csrf" not in fields and _session_of(link_id) is None):
-        opening.ask_for_link(link_id, key=_read_key(fields))
+        key = _read_key(fields)
+        with metrics.counted_try("claim"):
+            opening.ask_for_link(link_id, key=key)
     else:
         _check_session_form(link_id, fields)
         opening.ask_for_link(link_id, key=None)
@@ -237,6 +241,7 @@ def _refusal_page(refusal: Refusal, link_id: LinkId) -> Response:
 
 def _refused(link_id: LinkId, status: int, slug: str, **words: Any) -> Response:
     """The form to paste a link stands there too, where the link's ID can be one."""
+    metrics.count_refusal(slug)
     paste_to = url_for("holder.open_link", link_id=link_id) if is_id(link_id, "link") else None
     nonce = sessions.sign_nonce()
     return _page(

@@ -5,6 +5,7 @@ import time
 import structlog
 from flask import Flask, Response, g, request
 
+from app import metrics
 from app.ids import new_id
 from app.web.context import Acting, acting
 
@@ -33,11 +34,13 @@ def _finish(answer: Response) -> Response:
     answer.headers.setdefault("X-Content-Type-Options", "nosniff")
     answer.headers.setdefault("Referrer-Policy", "no-referrer")
     answer.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    route, took_s = str(request.url_rule) if request.url_rule else None, time.monotonic() - g.began
+    metrics.count_request(request.method, route, answer.status_code, took_s=took_s)
     log.info(
         "request",
         method=request.method,
-        route=str(request.url_rule) if request.url_rule else None,
+        route=route,
         status=answer.status_code,
-        took_ms=round((time.monotonic() - g.began) * 1000, 1),
+        took_ms=round(took_s * 1000, 1),
     )
     return answer
