@@ -38,6 +38,7 @@ def create_app(settings: config.Settings) -> Flask:
     wire(settings)
     app = Flask(__name__, static_folder=None)
     app.url_map.converters["id"] = IdConverter
+    app.url_map.merge_slashes = False  # or `//docs` is sent on to a whole URL, with the host that the client named
     requests.register(app)
     problems.register(app)
     app.register_blueprint(

@@ -8,6 +8,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from http.client import HTTPConnection
@@ -105,11 +106,9 @@ def test_two_workers_are_counted_as_one_and_a_kill_loses_nothing(
         with running("metrics", env, tmp_path / "m.log"), running("worker", env, tmp_path / "w.log"):
             wait_for(port, "scrip_task_last_run_timestamp_seconds", task="letters")
             world = make_world()
+            workers = wait_for_both(web, folder)
             walk(web, world)
-            seen = scrape(port)
-            assert_counted(seen, times=1)
-            workers = {int(path.stem.rpartition("_")[2]) for path in folder.glob("counter_*.db")}
-            assert len(workers) == 2, "both have answered"
+            assert_counted(scrape(port), times=1)
             os.kill(min(workers), signal.SIGKILL)
             walk(web, world)
             assert_counted(scrape(port), times=2)
@@ -133,6 +132,18 @@ def test_two_workers_are_counted_as_one_and_a_kill_loses_nothing(
             assert ask(port, "GET", "/else")[0] == 404
             wait_for(port, "scrip_holds_open")
     assert "Traceback" not in (tmp_path / "m.log").read_text()
+
+
+def wait_for_both(web: int, folder: Path) -> set[int]:
+    """Until both workers have answered; their process IDs."""
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        with ThreadPoolExecutor(8) as several:
+            list(several.map(lambda _: ask(web, "GET", "/healthz"), range(16)))
+        workers = {int(path.stem.rpartition("_")[2]) for path in folder.glob("counter_*.db")}
+        if len(workers) == 2:
+            return workers
+    raise AssertionError("one worker answers everything")
 
 
 def walk(web: int, world: World) -> None:

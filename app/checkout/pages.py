@@ -31,7 +31,7 @@ from app.holder.pages import asset_url
 from app.oauth.authorization_response import ACCESS_DENIED, PATH, answer_uri
 from app.oauth.redirect_uris import origin_of
 from app.web.context import Acting, acting
-from app.web.pages import asset_urls, finish_page, is_same_origin, page_words
+from app.web.pages import asset_urls, finish_page, is_cross_site, is_same_origin, page_words
 from app.web.problems import status_of
 
 View = Callable[[], Response]
@@ -134,6 +134,8 @@ def _browser() -> Browser:
 def _checked_browser() -> Browser:
     """The sender of a form that our own page gave to this browser. Raises CheckoutNotFound, Forbidden."""
     browser = _browser()
+    if is_cross_site():
+        raise Forbidden("This came from another site's page.")
     if browser.secret is None:
         raise CheckoutNotFound()
     if not is_same_origin() or not is_form_key(browser, request.form.get("csrf")):

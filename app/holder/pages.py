@@ -19,7 +19,7 @@ from app.ids import LinkId, is_id
 from app.issuance.claim import Claimed
 from app.web.arguments import read_json
 from app.web.context import Acting, acting
-from app.web.pages import asset_urls, finish_page, is_same_origin, page_words
+from app.web.pages import asset_urls, finish_page, is_cross_site, is_same_origin, page_words
 from app.web.problems import status_of
 
 View = Callable[..., Response]
@@ -54,6 +54,8 @@ def in_kind(view: View) -> View:
     @wraps(view)
     def answered(link_id: LinkId) -> Response:
         try:
+            if request.method == "POST" and is_cross_site():
+                raise Forbidden("This came from another site's page.")
             if not is_id(link_id, "link"):
                 raise LinkNotAccepted()
             return view(link_id)

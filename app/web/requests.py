@@ -6,11 +6,16 @@ import structlog
 from flask import Flask, Response, g, request
 
 from app import metrics
+from app.config import settings
 from app.ids import new_id
 from app.web.context import Acting, acting
 
 #: Larger than any body that the API asks for.
 MAX_BODY_BYTES = 64 * 1024
+#: The Content-Security-Policy of what is no page.
+NO_PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+#: Two years, for the host of PUBLIC_URL alone: what else stands under its name is not ours to decide.
+STRICT_TRANSPORT = "max-age=63072000"
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +38,9 @@ def _finish(answer: Response) -> Response:
     answer.headers.setdefault("Cache-Control", "no-store")
     answer.headers.setdefault("X-Content-Type-Options", "nosniff")
     answer.headers.setdefault("Referrer-Policy", "no-referrer")
-    answer.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    answer.headers.setdefault("Content-Security-Policy", NO_PAGE)
+    if settings().public_url.startswith("https:"):
+        answer.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
     route, took_s = str(request.url_rule) if request.url_rule else None, time.monotonic() - g.began
     metrics.count_request(request.method, route, answer.status_code, took_s=took_s)
     log.info(
