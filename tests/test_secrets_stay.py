@@ -37,6 +37,7 @@ from tests.web.bodies import card_body
 from tests.world import World, key_of, make_world
 
 PROVOKE = "X-Provoke"
+TOLD = "headers of all answers, bodies of refusals"
 PATIENCE_S = 20
 SAM, EVE, ANN = "sam.planted@holder-sam.example", "eve.planted@holder-eve.example", "ann.planted@holder-ann.example"
 
@@ -366,10 +367,12 @@ def test_no_log_line_and_no_cell_holds_a_secret_after_the_whole_path(
     assert 'scrip_tries_total{outcome="wrong",where="api"}' in scraped
     places = {name: log.read_bytes() for name, log in logs.items()}
     places |= {path.name: path.read_bytes() for path in counted.iterdir()}
-    places |= {"scraped": scraped.encode(), "headers and refusals": "\n".join(walk.told).encode()}
+    places |= {"scraped": scraped.encode(), TOLD: "\n".join(walk.told).encode()}
+    of_the_page = ("checkout request", "checkout form")  # where a form of the checkout leads, and its key
     for name, content in places.items():
-        assert content or name == "metrics", name
-        assert found_in(content, walk.planted) == set(), name
+        assert content, name
+        found = {secret for secret, _ in found_in(content, walk.planted)}
+        assert {secret for secret in found if name != TOLD or not secret.startswith(of_the_page)} == set(), name
     told = logs["gunicorn"].read_text()
     assert told.count('"bug"') > 50  # the planted bugs were run into, and noted
     assert "some.package" in told
