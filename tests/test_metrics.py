@@ -23,13 +23,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import NullPool, create_engine, make_url
 
 from app import config, metrics
+from app.config import UnsafeSettings
 from app.errors import Busy, CardClosed, CodeMistyped, CodeNotAccepted, LinkNotAccepted, Refusal, TryLater
 from app.factory import create_app, worker_tasks
 from app.issuance.code import draw_code, show_code
 from app.issuance.code_hash import hashing
 from app.oauth.clients import add_client
 from app.redemption.store import set_origins
-from app.web.metrics_server import NOBODY, gather
+from app.web.metrics_server import NOBODY, gather, serve
 from app.web.problems import HTTP_SLUGS
 from tests.api import money
 from tests.service import PATIENCE_S, ROOT, environment, free_port, served
@@ -316,6 +317,12 @@ print("served")
     )
     assert run.stdout == "served\n"
     assert run.stderr.count("metrics cannot be written") == 1
+
+
+@pytest.mark.parametrize("bind", ["9464", "127.0.0.1:", "127.0.0.1:nine", "127.0.0.1:99999", "192.0.2.1:9464"])
+def test_where_nothing_can_listen_is_told(tmp_path: Path, bind: str) -> None:
+    with pytest.raises(UnsafeSettings, match="METRICS_BIND"):
+        serve(tmp_path, bind, list)
 
 
 def test_files_of_processes_that_are_gone_are_added_up_and_those_of_others_stay(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def walk(port: int, world: World, office: PostOffice) -> dict[str, str]:
         answers[f"absolute {path}"] = ask(port, "GET", f"http://{EVIL}{path}")
         answers[f"//{path}"] = ask(port, "GET", f"/{path}")
         answers[f"script name {path}"] = ask(port, "GET", f"//{EVIL}{path}")
+        answers[f"double {path}"] = ask(port, "GET", "/" + path[1:].replace("/", "//"))
         answers[f"slash {path}"] = ask(port, "GET", f"{path}/")
     assert answers["/docs"].startswith("HTTP/1.1 200 ")
     answers["resend"] = ask(port, "POST", f"/claim/{link_id}/resend", {"key": key})
