@@ -29,6 +29,9 @@ preload_app = True
 
 # `Client_Cert` must not pass for `Client-Cert`, which only a proxy may send.
 header_map = "drop"
+# Nothing that a request says of our own address or scheme is taken, not even from a proxy: PUBLIC_URL says it.
+forwarder_headers = ""
+secure_scheme_headers = {}
 
 # The control socket would let whoever reaches it stop the service; nothing of ours uses it.
 control_socket_disable = True

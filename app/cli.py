@@ -61,6 +61,20 @@ def worker() -> None:
 
 
 @scrip.command()
+@wired
+def metrics() -> None:
+    """Serve /metrics to Prometheus: what service and worker count, and what waits in the database; until stopped."""
+    from app.config import settings
+    from app.factory import read_gauges
+    from app.web.metrics_server import serve
+
+    folder = settings().metrics_dir
+    if folder is None:
+        raise UnsafeSettings("PROMETHEUS_MULTIPROC_DIR is not set: the folder in which service and worker count")
+    serve(folder, os.environ.get("METRICS_BIND") or "127.0.0.1:9464", read_gauges)
+
+
+@scrip.command()
 def audit() -> None:
     """Recompute the books and every card's key from the transfers; exit 1 on any difference."""
     sys.exit(1 if _differences() else 0)

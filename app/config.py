@@ -103,6 +103,7 @@ class Settings:
     country_header: str | None = None
     usual_wrong_codes_per_s: int = 20
     captcha_cost: int = 4_000
+    metrics_dir: Path | None = None
 
     @property
     def loopback(self) -> bool:
@@ -132,6 +133,7 @@ class Settings:
             country_header=_believed_header(environ, "COUNTRY_HEADER"),
             usual_wrong_codes_per_s=_whole(environ, "USUAL_WRONG_CODES_PER_S", 20, least=1),
             captcha_cost=_whole(environ, "CAPTCHA_COST", 4_000, least=20, most=40_000),
+            metrics_dir=_own_folder(environ, "PROMETHEUS_MULTIPROC_DIR"),
         )
 
 
@@ -249,6 +251,18 @@ def _believed_header(environ: Mapping[str, str], name: str) -> str | None:
     if header and not _networks(environ, "TRUSTED_PROXIES"):
         raise UnsafeSettings(f"{name} needs TRUSTED_PROXIES: the addresses that may send it")
     return header
+
+
+def _own_folder(environ: Mapping[str, str], name: str) -> Path | None:
+    """A folder that is there, in which this account may write and nobody else."""
+    folder = Path(environ[name]) if environ.get(name) else None
+    if folder is None:
+        return None
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UnsafeSettings(f"{name} must be a folder that this account can write to: {folder} is none")
+    if stat.S_IMODE(folder.stat().st_mode) & 0o022:
+        raise UnsafeSettings(f"{folder} can be written to by others: chmod 700 it")
+    return folder
 
 
 def _sender(address: str) -> str:

@@ -16,6 +16,7 @@ from app.issuance import routes as issuance_routes
 from app.issuance.letters import fill_letter
 from app.jobs.worker import Task
 from app.mail.filling import register as register_filling
+from app.mail.leasing import letters_due
 from app.mail.sending import send_due_letters
 from app.oauth import routes as oauth_routes
 from app.oauth.authorization_request import forget_old_requests as forget_authorization_requests
@@ -23,12 +24,15 @@ from app.oauth.refused import forget_revoked_tokens
 from app.oauth.spent import forget_spent
 from app.redemption import routes as redemption_routes
 from app.redemption.code_token import forget_code_tokens
-from app.redemption.expire import expire_due
+from app.redemption.expire import expire_due, holds_open
 from app.web import logs, problems, requests
 from app.web.api import make_api
 from app.web.converters import IdConverter
+from app.web.metrics_server import Gauge
 from app.widget import pages as widget_pages
 
+#: So long each of the two counts may take.
+GAUGES_WITHIN_MS = 2_000
 LETTERS = ("claim", "reissue", "new_link", "hold_expired", "receipt", "refund")
 
 
@@ -37,6 +41,7 @@ def create_app(settings: config.Settings) -> Flask:
     wire(settings)
     app = Flask(__name__, static_folder=None)
     app.url_map.converters["id"] = IdConverter
+    app.url_map.merge_slashes = False  # or `//docs` is sent on to a whole URL, with the host that the client named
     requests.register(app)
     problems.register(app)
     app.register_blueprint(
@@ -76,6 +81,20 @@ def worker_tasks() -> list[Task]:
         Task("forget_code_tokens", 600, forget_code_tokens),
         Task("forget_counts", 600, forget_counts),
         Task("forget_captchas", 600, forget_spent_captchas),
+    ]
+
+
+def read_gauges() -> list[Gauge]:
+    """What waits in the database, for the metrics. Raises Busy rather than to keep the database at work for long."""
+    with transaction() as db:
+        db.exec_driver_sql(f"SET LOCAL statement_timeout = {GAUGES_WITHIN_MS}")
+        holds, hold_lag_s = holds_open(db)
+        letters, letter_lag_s = letters_due(db)
+    return [
+        ("scrip_holds_open", "Payments that hold money.", holds),
+        ("scrip_hold_lag_seconds", "How long ago the oldest open hold should have ended.", hold_lag_s),
+        ("scrip_letters_waiting", "Letters that are due and not sent.", letters),
+        ("scrip_letter_lag_seconds", "How long the oldest of them has been due.", letter_lag_s),
     ]
 
 

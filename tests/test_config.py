@@ -72,6 +72,8 @@ def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
         ({"TRUSTED_PROXIES": "proxy.example"}, "TRUSTED_PROXIES must be networks"),
         ({"CLIENT_CERTIFICATE_HEADER": "Client-Cert"}, "needs TRUSTED_PROXIES"),
         ({"CLIENT_CERTIFICATE_HEADER": "Client_Cert", "TRUSTED_PROXIES": "10.0.0.1"}, "letters, digits and dashes"),
+        ({"PROMETHEUS_MULTIPROC_DIR": "/nowhere"}, "must be a folder that this account can write to"),
+        ({"PROMETHEUS_MULTIPROC_DIR": "/tmp"}, "written to by others: chmod 700"),
         ({"KEYS_DIR": "/nowhere"}, "scrip keys init"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Codes, keys, secrets, tokens, nonces and addresses stay out of every log line and every cell of every table."""
+"""Codes, keys, secrets, tokens, nonces and addresses stay out of logs, tables, metrics, headers and refusals."""
 
 import base64
 import hashlib
@@ -37,6 +37,7 @@ from tests.web.bodies import card_body
 from tests.world import World, key_of, make_world
 
 PROVOKE = "X-Provoke"
+TOLD = "headers of all answers, bodies of refusals"
 PATIENCE_S = 20
 SAM, EVE, ANN = "sam.planted@holder-sam.example", "eve.planted@holder-eve.example", "ann.planted@holder-ann.example"
 
@@ -49,6 +50,8 @@ class Walk:
     world: World
     office: PostOffice
     planted: dict[str, str] = field(default_factory=dict)
+    #: The heads of all answers, and of refusals the bodies too.
+    told: list[str] = field(default_factory=list)
 
     def plant(self, kind: str, secret: str) -> str:
         """Notes a secret that was given out or sent in."""
@@ -65,6 +68,7 @@ class Walk:
             raw = answer.read()
         finally:
             connection.close()
+        self.hear(answer, raw)
         is_json = "json" in (answer.headers["Content-Type"] or "")
         return answer.status, json.loads(raw) if is_json else raw.decode()
 
@@ -105,9 +109,18 @@ class Walk:
         try:
             connection.request("GET" if body is None else "POST", path, body, asked)
             answer = connection.getresponse()
-            return answer.headers, answer.read().decode()
+            raw = answer.read()
         finally:
             connection.close()
+        self.hear(answer, raw)
+        return answer.headers, raw.decode()
+
+    def hear(self, answer: HTTPResponse, raw: bytes) -> None:
+        """Keeps what nobody should be told in. A cookie, and the way back to the store, are there to carry a secret."""
+        carries = ("Set-Cookie", "Location")
+        self.told += [f"{name}: {value}" for name, value in answer.headers.items() if name not in carries]
+        if answer.status >= 400:
+            self.told.append(raw.decode())
 
     def letter(self, address: str) -> str:
         """The claim link of the next letter to this address."""
@@ -300,18 +313,17 @@ def send_nonsense(walk: Walk, secrets: list[str]) -> None:
             with socket.create_connection(("127.0.0.1", walk.port), 10) as connection:
                 connection.sendall(raw.encode())
                 connection.shutdown(socket.SHUT_WR)
-                connection.recv(65_536)
+                walk.told.append(connection.recv(65_536).decode())
 
 
 @contextmanager
-def worker(settings: config.Settings, keys_dir: Path, port: int, log: Path) -> Iterator[None]:
-    """`scrip worker` at DEBUG level."""
-    env = {**environment(settings, keys_dir, port), "LOG_LEVEL": "DEBUG"}
+def running(command: str, environ: dict[str, str], log: Path) -> Iterator[None]:
+    """A command of `scrip` at DEBUG level."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from app.cli import main; main()", "worker"],
+            [sys.executable, "-c", "from app.cli import main; main()", command],
             cwd=ROOT,
-            env={**env, "HOME": os.environ.get("HOME", "/")},
+            env={**environ, "LOG_LEVEL": "DEBUG", "HOME": os.environ.get("HOME", "/")},
             stdout=output,
             stderr=output,
         )
@@ -338,17 +350,29 @@ def own_admin(own_database: config.Settings, urls: dict[str, str]) -> Iterator[C
 def test_no_log_line_and_no_cell_holds_a_secret_after_the_whole_path(
     own_database: config.Settings, own_admin: Connection, keys_dir: Path, tmp_path: Path
 ) -> None:
-    logs = {"gunicorn": tmp_path / "gunicorn.log", "worker": tmp_path / "worker.log"}
+    logs = {name: tmp_path / f"{name}.log" for name in ("gunicorn", "worker", "metrics")}
+    counted = tmp_path / "counted"
+    counted.mkdir(mode=0o700)
+    metrics = {"PROMETHEUS_MULTIPROC_DIR": str(counted), "METRICS_BIND": f"127.0.0.1:{free_port()}"}
     office = PostOffice(free_port())
     settings = replace(own_database, smtp=config.Smtp("127.0.0.1", office.port, "none", "Scrip <cards@scrip.example>"))
-    with opened(office), served(settings, keys_dir, logs["gunicorn"], wsgi="tests.leaky_wsgi:app") as port:
-        with worker(settings, keys_dir, port, logs["worker"]):
+    leaky = served(settings, keys_dir, logs["gunicorn"], wsgi="tests.leaky_wsgi:app", environ=metrics)
+    with opened(office), leaky as port:
+        environ = environment(settings, keys_dir, port) | metrics
+        with running("worker", environ, logs["worker"]), running("metrics", environ, logs["metrics"]):
             walk = Walk(port, make_world(), office)
             walk_the_path(walk)
+            scraped = replace(walk, port=int(metrics["METRICS_BIND"].rpartition(":")[2])).ask("GET", "/metrics")[1]
     assert len(walk.planted) > 40
-    for name, log in logs.items():
-        content = log.read_bytes()
-        assert found_in(content, walk.planted) == set(), name
+    assert 'scrip_tries_total{outcome="wrong",where="api"}' in scraped
+    places = {name: log.read_bytes() for name, log in logs.items()}
+    places |= {path.name: path.read_bytes() for path in counted.iterdir()}
+    places |= {"scraped": scraped.encode(), TOLD: "\n".join(walk.told).encode()}
+    of_the_page = ("checkout request", "checkout form")  # where a form of the checkout leads, and its key
+    for name, content in places.items():
+        assert content, name
+        found = {secret for secret, _ in found_in(content, walk.planted)}
+        assert {secret for secret in found if name != TOLD or not secret.startswith(of_the_page)} == set(), name
     told = logs["gunicorn"].read_text()
     assert told.count('"bug"') > 50  # the planted bugs were run into, and noted
     assert "some.package" in told

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, g, make_response, render_template, request, url_for
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException
 
+from app import metrics
 from app.checkout.approval import Approval, Browser
 from app.checkout.approve import approve_checkout
 from app.checkout.cancel import cancel_checkout
@@ -34,7 +35,7 @@ from app.holder.rules import wait_in_words
 from app.oauth.authorization_response import ACCESS_DENIED, PATH, answer_uri
 from app.oauth.redirect_uris import origin_of
 from app.web.context import Acting, acting
-from app.web.pages import asset_urls, finish_page, is_same_origin, page_words
+from app.web.pages import asset_urls, finish_page, is_cross_site, is_same_origin, page_words
 from app.web.problems import status_of
 
 View = Callable[[], Response]
@@ -76,12 +77,16 @@ def for_people(view: View) -> View:
         try:
             return view()
         except CheckoutNotFound as refusal:
+            metrics.count_refusal(refusal.slug)
             return _page("unknown", status=status_of(refusal))
-        except (CheckoutOver, CodeNotAccepted):
+        except (CheckoutOver, CodeNotAccepted) as refusal:
+            metrics.count_refusal(refusal.slug)
             return _see_other(_own_address())  # the page itself says how things stand
         except TOLD as refusal:
+            metrics.count_refusal(refusal.slug)
             return _told(refusal)
         except HTTPException as error:
+            metrics.count_refusal(f"http-{error.code}")
             return _page("broken", status=error.code or 500)
 
     return answered
@@ -112,7 +117,9 @@ def answer_checkout() -> Response:
         case "code":
             session = f"{browser.request_uri} {browser.secret}"
             who = guard.visitor(form.get("captcha"), purpose="checkout", session=session)
-            return _go_on(try_code(form.get("code", ""), browser=browser, who=who))
+            with metrics.counted_try("checkout"):
+                approval = try_code(form.get("code", ""), browser=browser, who=who)
+            return _go_on(approval)
         case "approve":
             return _go_on(approve_checkout(browser, agreed=form.get("agreed", "")))
         case "cancel":
@@ -137,6 +144,8 @@ def _browser() -> Browser:
 def _checked_browser() -> Browser:
     """The sender of a form that our own page gave to this browser. Raises CheckoutNotFound, Forbidden."""
     browser = _browser()
+    if is_cross_site():
+        raise Forbidden("This came from another site's page.")
     if browser.secret is None:
         raise CheckoutNotFound()
     if not is_same_origin() or not is_form_key(browser, request.form.get("csrf")):

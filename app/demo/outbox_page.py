@@ -15,7 +15,10 @@ from app.config import is_loopback
 from app.demo.letters import Letter, all_letters, find_letter
 
 PAGE = Template(Path(__file__).with_name("outbox.html").read_text(encoding="utf-8"))
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 #: A letter may not run anything nor fetch anything; only its links open, in a tab of their own.
 SANDBOX = "allow-popups allow-popups-to-escape-sandbox"
 LETTER_POLICY = (

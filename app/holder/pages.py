@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, make_response, render_template, request, url_for
 from werkzeug.exceptions import Forbidden, HTTPException, UnsupportedMediaType
 
+from app import metrics
 from app.config import settings
 from app.errors import Busy, InvalidRequest, LinkNotAccepted, Refusal, TryLater
 from app.guard import pages as guard
@@ -21,7 +22,7 @@ from app.issuance.claim import Claimed
 from app.web.address import client_address
 from app.web.arguments import read_json
 from app.web.context import Acting, acting
-from app.web.pages import asset_urls, finish_page, is_same_origin, page_words
+from app.web.pages import asset_urls, finish_page, is_cross_site, is_same_origin, page_words
 from app.web.problems import status_of
 
 View = Callable[..., Response]
@@ -56,6 +57,8 @@ def in_kind(view: View) -> View:
     @wraps(view)
     def answered(link_id: LinkId) -> Response:
         try:
+            if request.method == "POST" and is_cross_site():
+                raise Forbidden("This came from another site's page.")
             if not is_id(link_id, "link"):
                 raise LinkNotAccepted()
             return view(link_id)
@@ -91,7 +94,8 @@ def open_link(link_id: LinkId) -> Response:
     key, nonce = _read_key(fields), _read_nonce(fields)
     opened_by = browser_family(request.headers.get("User-Agent"))
     who = guard.visitor(fields.get("captcha"), purpose="claim", session=f"{link_id} {nonce}")
-    claimed = opening.open_link(link_id, key=key, nonce=nonce, opened_by=opened_by, who=who)
+    with metrics.counted_try("claim"):
+        claimed = opening.open_link(link_id, key=key, nonce=nonce, opened_by=opened_by, who=who)
     session = sessions.sign_session(link_id)
     answer = _claimed(claimed, link_id, session)
     _set_session(answer, session)
@@ -104,7 +108,9 @@ def ask_for_link(link_id: LinkId) -> Response:
     """A new link goes to the same address. The link's key is the authority, or the session of the claimed page."""
     fields = _read_fields("key", "csrf")
     if "key" in fields or ("csrf" not in fields and _session_of(link_id) is None):
-        opening.ask_for_link(link_id, key=_read_key(fields), who=Visitor(client_address()))
+        key = _read_key(fields)
+        with metrics.counted_try("claim"):
+            opening.ask_for_link(link_id, key=key, who=Visitor(client_address()))
     else:
         _check_session_form(link_id, fields)
         opening.ask_for_link_in_session(link_id)
@@ -241,6 +247,7 @@ def _refusal_page(refusal: Refusal, link_id: LinkId) -> Response:
 
 def _refused(link_id: LinkId, status: int, slug: str, **words: Any) -> Response:
     """The form to paste a link stands there too, where the link's ID can be one."""
+    metrics.count_refusal(slug)
     paste_to = url_for("holder.open_link", link_id=link_id) if is_id(link_id, "link") else None
     nonce = sessions.sign_nonce()
     return _page(

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from argon2.low_level import Type, hash_secret_raw
 
+from app import metrics
 from app.config import PEPPER_EPOCH, read_key_lines, settings
 from app.errors import Busy
 
@@ -67,24 +69,32 @@ def _let_anybody_in() -> Iterator[None]:
 
 
 class _Gate:
-    def __init__(self, concurrency: int, queue: int) -> None:
+    def __init__(self, name: str, concurrency: int, queue: int) -> None:
+        self.name = name
         self.running = threading.BoundedSemaphore(concurrency)
         self.queue = threading.BoundedSemaphore(concurrency + queue)
 
     @contextmanager
     def passed(self) -> Iterator[None]:
         if not self.queue.acquire(blocking=False):
+            metrics.count_turned_away(self.name)
             raise Busy("Too many codes are being checked at once.")
+        came_s = time.monotonic()
         try:
             with self.running:
-                yield
+                began_s = time.monotonic()
+                try:
+                    yield
+                finally:
+                    held_s = time.monotonic() - began_s
+                    metrics.observe_argon2(self.name, waited_s=began_s - came_s, held_s=held_s)
         finally:
             self.queue.release()
 
 
 @lru_cache(maxsize=2)
-def _gate(_name: str, concurrency: int, queue: int) -> _Gate:
-    return _Gate(concurrency, queue)
+def _gate(name: str, concurrency: int, queue: int) -> _Gate:
+    return _Gate(name, concurrency, queue)
 
 
 def _epochs() -> dict[int, bytes]:

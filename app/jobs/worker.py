@@ -12,6 +12,7 @@ from types import FrameType
 
 import structlog
 
+from app import metrics
 from app.errors import Busy
 from app.web.context import Acting, acting
 from app.web.traces import trace_of
@@ -122,6 +123,7 @@ def _keep_doing(task: Task, done: "Counter[str]") -> None:
         else:
             troubles = 0
             done[task.name] += amount
+            metrics.note_run(task.name)
             pause_s = 0.0 if amount else task.every_s
         _stop.wait(pause_s)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, exists, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, select, update
 from sqlalchemy.sql.dml import Update
 
 from app import clock
@@ -36,6 +36,14 @@ def is_any_due() -> bool:
     with transaction() as db:
         due = exists().where(Letter.state == "queued", Letter.due_at <= clock.now(db))
         return bool(db.execute(select(due)).scalar())
+
+
+def letters_due(db: Connection) -> tuple[int, float]:
+    """How many letters wait to be sent now, and for how many seconds the one that is due for longest does."""
+    now = clock.now(db)
+    due = select(func.count().label("due"), func.min(Letter.due_at).label("since"))
+    found = db.execute(due.where(Letter.state == "queued", Letter.due_at <= now)).one()
+    return found.due, (now - found.since).total_seconds() if found.due else 0.0
 
 
 def lease_next() -> Lease | None:

@@ -8,6 +8,7 @@ from authlib.oauth2.rfc6749 import InvalidRequestError
 from flask import Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
+from app import metrics
 from app.errors import Busy, InvalidDpopProof, UseDpopNonce
 
 FORM = "application/x-www-form-urlencoded"
@@ -22,14 +23,17 @@ def answered(make: Callable[[], Response]) -> Response:
         return make()
     except OAuth2Error as error:
         status, body, headers = error()
+        metrics.count_refusal(error.error)
         answer = jsonify(dict(body))
         answer.status_code = status
         answer.headers.update(headers)
     except (InvalidDpopProof, UseDpopNonce) as error:  # RFC 9449, sections 5 and 8
+        metrics.count_refusal(error.slug)
         answer = jsonify(error=error.slug.replace("-", "_"), error_description=error.detail)
         answer.status_code = 400
         answer.headers.update(NO_STORE)
     except Busy as error:
+        metrics.count_refusal(error.slug)
         answer = jsonify(error="temporarily_unavailable", error_description=error.detail)
         answer.status_code = 503
         answer.headers.update({**NO_STORE, "Retry-After": str(error.retry_after_s)})

@@ -4,6 +4,7 @@ import logging
 from typing import cast
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import (
     ClientCredentialsGrant,
     InvalidScopeError,
@@ -70,6 +71,10 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
         """The proof is read first: who must make it again with a nonce of ours has not spent an assertion by then."""
         proof = dpop.read_proof()
         return _RequestingClient(identify_client(asked.headers.get("Authorization"), asked.form), proof)
+
+    def handle_error_response(self, _asked: object, error: OAuth2Error) -> Response:
+        """All errors are answered, and counted, in one place."""
+        raise error
 
     def save_token(self, token: object, asked: object) -> None:
         """Access tokens are stored nowhere."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy import literal_column, select, union_all
+from sqlalchemy import Connection, func, literal_column, select, union_all
 
 from app import clock
 from app.db.base import AnySelect
@@ -27,6 +27,14 @@ def expire_due() -> int:
         due = union_all(*_due(clock.now(db))).order_by(literal_column("since")).limit(BATCH)
         card_ids = dict.fromkeys(CardId(row.card_id) for row in db.execute(due))
     return sum(_expire(card_id) for card_id in card_ids)
+
+
+def holds_open(db: Connection) -> tuple[int, float]:
+    """How many payments hold money, and for how many seconds the one that should have ended first is past its time."""
+    now = clock.now(db)
+    held = select(func.count().label("open"), func.min(PaymentRow.expires_at).label("first_end"))
+    found = db.execute(held.where(PaymentRow.state == "held")).one()
+    return found.open, max(0.0, (now - found.first_end).total_seconds()) if found.open else 0.0
 
 
 def _expire(card_id: CardId) -> bool:

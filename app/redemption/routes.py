@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response
 
-from app import errors
+from app import errors, metrics
 from app.ids import CardId, PaymentId
 from app.issuance.schemas import IssuedOut, ReissueIn
 from app.oauth.bearer import caller, requires
@@ -44,16 +44,19 @@ def post_payment(body: dict[str, Any]) -> Response:
     """
     who = caller()
     shopper = body["shopper"] or {}
-    exchange = exchange_code_token if "code_token" in body else exchange_code
-    exchanged = exchange(
-        body.get("code_token") or body["code"],
-        asker=Asker(
+    terms: dict[str, Any] = {
+        "asker": Asker(
             who.store_id, who.mode, shopper.get("key_hash"), body["order_reference"], shopper.get("address_prefix")
         ),
-        reference=reference_of(who.party_id, "exchange_code"),
-        amount=body["amount"],
-        hold_ttl_s=body["hold_ttl_s"],
-    )
+        "reference": reference_of(who.party_id, "exchange_code"),
+        "amount": body["amount"],
+        "hold_ttl_s": body["hold_ttl_s"],
+    }
+    if "code_token" in body:
+        exchanged = exchange_code_token(body["code_token"], **terms)
+    else:
+        with metrics.counted_try("api"):
+            exchanged = exchange_code(body["code"], **terms)
     return answer_once(exchanged, _payment.dump(exchanged.payment), 201 if exchanged.opened else 200)
 
 

@@ -191,7 +191,7 @@ def _show_docs() -> Response:
     page = Response(render_template("docs.html", spec_url=url_for("api-docs.openapi_json")))
     page.headers["Content-Security-Policy"] = (
         "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
-        "worker-src blob:; frame-ancestors 'none'"
+        "worker-src blob:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     )
     return page
 

@@ -41,12 +41,25 @@ def finish_page(answer: Response, *, files: str, forms_lead_to: str = "") -> Res
 
 
 def is_same_origin() -> bool:
-    """By Origin. A form without script sends "null", since our pages send no referrer: there the browser itself says
-    by Sec-Fetch-Site, which no page can set, where it came from."""
-    origin = request.headers.get("Origin")
-    if origin == "null":
+    """Whether a form of ours sent this: by Origin, and by Sec-Fetch-Site, which no page can set.
+
+    A form without script sends "null" as its origin, since our pages send no referrer: there the browser itself must
+    say where it came from.
+    """
+    if request.headers.get("Origin") == "null":
         return request.headers.get("Sec-Fetch-Site") == "same-origin"
-    return is_origin(origin, settings().public_url)
+    return "Origin" in request.headers and not is_cross_site()
+
+
+def is_cross_site() -> bool:
+    """Whether a browser says that a page which is not ours sent this. Programs, and old browsers, say nothing.
+
+    Where a secret in the body is the authority that is enough: what another site could send, it could send itself.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None and site not in ("same-origin", "none"):
+        return True
+    return origin not in (None, "null") and not is_origin(origin, settings().public_url)
 
 
 def is_origin(presented: str | None, own_url: str) -> bool:

@@ -9,7 +9,7 @@ import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from app import errors
+from app import errors, metrics
 from app.web.context import acting
 
 MEDIA_TYPE = "application/problem+json"
@@ -111,7 +111,8 @@ def answer_bug(error: Exception) -> Response:
 
 
 def problem(status: int, slug: str, title: str, detail: str, facts: Mapping[str, object] | None = None) -> Response:
-    """One problem; `instance` is the request's ID, under which our logs know it."""
+    """One problem, counted; `instance` is the request's ID, under which our logs know it."""
+    metrics.count_refusal(slug)
     body = {
         "type": TYPE_PREFIX + slug,
         "title": title,

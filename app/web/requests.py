@@ -5,11 +5,17 @@ import time
 import structlog
 from flask import Flask, Response, g, request
 
+from app import metrics
+from app.config import settings
 from app.ids import new_id
 from app.web.context import Acting, acting
 
 #: Larger than any body that the API asks for.
 MAX_BODY_BYTES = 64 * 1024
+#: The Content-Security-Policy of what is no page.
+NO_PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+#: Two years, for the host of PUBLIC_URL alone: what else stands under its name is not ours to decide.
+STRICT_TRANSPORT = "max-age=63072000"
 
 log = structlog.get_logger(__name__)
 
@@ -32,12 +38,16 @@ def _finish(answer: Response) -> Response:
     answer.headers.setdefault("Cache-Control", "no-store")
     answer.headers.setdefault("X-Content-Type-Options", "nosniff")
     answer.headers.setdefault("Referrer-Policy", "no-referrer")
-    answer.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    answer.headers.setdefault("Content-Security-Policy", NO_PAGE)
+    if settings().public_url.startswith("https:"):
+        answer.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
+    route, took_s = str(request.url_rule) if request.url_rule else None, time.monotonic() - g.began
+    metrics.count_request(request.method, route, answer.status_code, took_s=took_s)
     log.info(
         "request",
         method=request.method,
-        route=str(request.url_rule) if request.url_rule else None,
+        route=route,
         status=answer.status_code,
-        took_ms=round((time.monotonic() - g.began) * 1000, 1),
+        took_ms=round(took_s * 1000, 1),
     )
     return answer

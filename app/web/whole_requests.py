@@ -117,6 +117,10 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
         req.body = _Body(req.body)
         return super().handle_request(req, conn)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
+        """Refuses what the parser does not take."""
+        super().handle_error(req, _StatusOnly(client), addr, exc)
+
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         """A body that is not here is hardly waited for: the connection ends."""
         return keepalive and bool(conn.parser.finish_body(deadline=monotonic() + DRAINS_WITHIN_S))
@@ -131,6 +135,20 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
         conn.sock.shutdown(socket.SHUT_WR)
         conn.is_answered, conn.arrived, conn.began_s = True, b"", monotonic()
         return self._go_on(conn)
+
+
+class _StatusOnly:
+    """A socket for gunicorn's own refusals, whose pages would quote the request, and have no headers of ours."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def sendall(self, answer: bytes) -> None:
+        status = answer.partition(b"\r\n")[0]
+        self._sock.sendall(status + b"\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Length: 0\r\n\r\n")
 
 
 class _Body:

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, render_template, request
 from iso4217 import Currency
 from werkzeug.exceptions import Forbidden
 
+from app import metrics
 from app.config import settings
 from app.errors import NotFound
 from app.guard import pages as guard
@@ -94,7 +95,8 @@ def post_code_token(store_id: StoreId) -> Response:
         raise NotFound("This store has no field for codes.")
     who = guard.visitor(body["captcha"], purpose="widget", session=f"{store.id} {body['nonce']}")
     asker = Asker(store.id, store.mode, body["shopper_key"], body["order_reference"])
-    code_token = make_code_token(body["code"], asker=asker, amount=body["amount"], who=who)
+    with metrics.counted_try("widget"):
+        code_token = make_code_token(body["code"], asker=asker, amount=body["amount"], who=who)
     return jsonify(code_token=code_token, expires_in=int(CODE_TOKEN_TTL.total_seconds()))
 
 

@@ -100,6 +100,7 @@ def test_the_list_and_a_letter_escape_what_a_letter_says(outbox: Outbox) -> None
         assert "&lt;script&gt;" in page
         assert "script-src" not in headers["Content-Security-Policy"]
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
 
 
 def test_a_letters_html_is_sandboxed_and_its_links_open_in_a_tab_of_their_own(outbox: Outbox) -> None:
