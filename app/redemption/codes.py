@@ -75,4 +75,4 @@ def record_try(asker: rules.Asker, reason: str) -> None:
 
 def refused_code(asker: rules.Asker, reason: str, *, at: datetime) -> Write:
     """The event of a try that failed. Its reason is told to nobody else."""
-    return event_of("code_refused", at=at, facts={"store_id": asker.store_id, "reason": reason})
+    return event_of("code_refused", at=at, facts={"store_id": asker.store_id, "mode": asker.mode, "reason": reason})
