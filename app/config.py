@@ -6,7 +6,7 @@ import re
 import stat
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -300,8 +300,8 @@ def _smtp(environ: Mapping[str, str]) -> Smtp:
 
 def _alarms(environ: Mapping[str, str]) -> Alarms:
     thresholds = {
-        each.name: _whole(environ, f"ALARM_{each.name.upper()}", each.default, least=1)
-        for each in fields(AlarmThresholds)
+        name: _whole(environ, f"ALARM_{name.upper()}", default, least=1)
+        for name, default in asdict(AlarmThresholds()).items()
     }
     url = environ.get("ALARM_WEBHOOK_URL", "").strip() or None
     return Alarms(
@@ -330,7 +330,7 @@ def _bare_address(text: str) -> str:
 def _hook_url(url: str) -> str:
     """The message does not repeat it: many receivers have a secret in theirs."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
+    if not re.fullmatch(r"https?://[!-~]+", url) or not parts.hostname or parts.username or parts.fragment:
         raise UnsafeSettings("ALARM_WEBHOOK_URL must be an address such as https://hooks.example/scrip")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise UnsafeSettings("ALARM_WEBHOOK_URL must be https: anybody on the way could read and change alarms")

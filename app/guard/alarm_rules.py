@@ -97,9 +97,9 @@ class Rule:
 
 def floor_of(rule: Rule, currency: str | None, alarms: Alarms) -> int:
     """Below this figure the rule finds nothing, whatever is usual; in minor units for an amount."""
-    floor: int = getattr(alarms.thresholds, rule.setting)
+    floor = int(getattr(alarms.thresholds, rule.setting))
     if rule.measure == "amount" and currency is not None:
-        return floor * alarms.rates.get(currency, 1) * 10 ** minor_digits(currency)
+        return int(floor * alarms.rates.get(currency, 1) * 10 ** minor_digits(currency))
     return floor
 
 
@@ -171,10 +171,29 @@ _LOOK_AT_STORE = (
     "Ask the store {group}; if it knows nothing, end its clients by `scrip client disable` "
     "(`scrip client list` names them)"
 )
-_LOOK_AT_ISSUER = (
-    "Ask the issuer {group}; if it knows nothing, end its clients by `scrip client disable` "
-    "(`scrip client list` names them)."
-)
+
+
+def _movements(
+    verb: str, title: str, group: GroupKind, amounts: str, counts: str, *, advice: str, party_advice: str
+) -> list[Rule]:
+    """Two rules over one kind of movement, of its amounts and of its number, against what is usual for the party."""
+    sentences: dict[Measure, str] = {"amount": amounts, "count": counts}
+    return [
+        Rule(
+            f"{verb}_{measure}",
+            f"{title} above usual",
+            group=group,
+            window_s=3_600,
+            every_s=60,
+            setting=f"{verb}_{measure}",
+            measure=measure,
+            what=what,
+            advice=advice,
+            party_advice=party_advice,
+        )
+        for measure, what in sentences.items()
+    ]
+
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -210,7 +229,7 @@ RULES: tuple[Rule, ...] = (
         every_s=60,
         setting="elsewhere",
         what="The code of the card {group}, which one store has, was tried {figure} times at others within {window}.",
-        why="A holder may try a card twice; {threshold} or more tries within {window} look like somebody who copied it.",
+        why="A holder may try a card twice; {threshold} or more tries within {window} look like a thief's.",
         advice="Nothing was lost, for the code is worth nothing there; if it happens to many cards of one store, ask "
         "that store who sees codes, and end its clients by `scrip client disable`.",
         party_advice="Nothing was lost; reissue the card when the store lets go of it, if its holder did not try it.",
@@ -224,7 +243,7 @@ RULES: tuple[Rule, ...] = (
         setting="openings",
         what="Links of {figure} cards were opened from one network (mark {group}) within {window}.",
         why="{threshold} or more are unusual for one network within {window}, unless many holders work in one place.",
-        advice="If no issuer has just sent cards to people in one place, ask the issuers of these cards to reissue what "
+        advice="Unless an issuer has just sent cards to people in one place, ask the issuers of these to reissue what "
         "is left of them, and if letters were read on their way, change the mail server's credentials.",
     ),
     Rule(
@@ -253,56 +272,35 @@ RULES: tuple[Rule, ...] = (
         advice=f"{_LOOK_AT_STORE}, and ask the issuers of these cards to reissue what is left of them.",
         party_advice="Hold back what was ordered with these cards until you know who ordered it.",
     ),
-    *(
-        Rule(
-            f"{verb}_{measure}",
-            f"{title} above usual",
-            group=group,
-            window_s=3_600,
-            every_s=60,
-            setting=f"{verb}_{measure}",
-            measure=measure,
-            what=what[measure],
-            advice=advice,
-            party_advice=party_advice,
-        )
-        for verb, title, group, what, advice, party_advice in (
-            (
-                "settled",
-                "Settlements",
-                "store",
-                {
-                    "amount": "The store {group} settled {figure} in {of} settlements within {window}.",
-                    "count": "The store {group} made {figure} settlements within {window}.",
-                },
-                f"{_LOOK_AT_STORE}, and pay nothing out to it before you know.",
-                _KEEP_STORE,
-            ),
-            (
-                "refunded",
-                "Refunds",
-                "store",
-                {
-                    "amount": "The store {group} refunded {figure} in {of} refunds within {window}.",
-                    "count": "The store {group} made {figure} refunds within {window}.",
-                },
-                "Limit what a stolen secret may refund by `scrip store limit-refunds {group} {currency} 0`, and ask the "
-                "store; if it knows nothing, end its clients by `scrip client disable`.",
-                _KEEP_STORE,
-            ),
-            (
-                "issued",
-                "Cards issued",
-                "issuer",
-                {
-                    "amount": "The issuer {group} issued {figure} in {of} cards within {window}.",
-                    "count": "The issuer {group} issued {figure} cards within {window}.",
-                },
-                _LOOK_AT_ISSUER,
-                "If you did not issue them, have the operator disable your client at once, and change its credentials.",
-            ),
-        )
-        for measure in ("amount", "count")
+    *_movements(
+        "settled",
+        "Settlements",
+        "store",
+        "The store {group} settled {figure} in {of} settlements within {window}.",
+        "The store {group} made {figure} settlements within {window}.",
+        advice=f"{_LOOK_AT_STORE}, and pay nothing out to it before you know.",
+        party_advice=_KEEP_STORE,
+    ),
+    *_movements(
+        "refunded",
+        "Refunds",
+        "store",
+        "The store {group} refunded {figure} in {of} refunds within {window}.",
+        "The store {group} made {figure} refunds within {window}.",
+        advice="Limit what a stolen secret may refund by `scrip store limit-refunds {group} {currency} 0`, and ask the "
+        "store; if it knows nothing, end its clients by `scrip client disable`.",
+        party_advice=_KEEP_STORE,
+    ),
+    *_movements(
+        "issued",
+        "Cards issued",
+        "issuer",
+        "The issuer {group} issued {figure} in {of} cards within {window}.",
+        "The issuer {group} issued {figure} cards within {window}.",
+        advice="Ask the issuer {group}; if it knows nothing, end its clients by `scrip client disable` "
+        "(`scrip client list` names them).",
+        party_advice="If you did not issue them, have the operator disable your client at once, and change its "
+        "credentials.",
     ),
 )
 
