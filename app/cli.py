@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from app.cli_guard import alarms
 from app.cli_parties import client, issuer, store, wired
 from app.config import UnsafeSettings, read_argon2
 from app.db.migrate import bootstrap as make_roles
@@ -51,7 +52,7 @@ def migrate(bootstrap: bool) -> None:
 @scrip.command()
 @wired
 def worker() -> None:
-    """Send letters and end what is past its time, until stopped."""
+    """Send letters, end what is past its time, and watch for what is unusual, until stopped."""
     from app.factory import worker_tasks
     from app.jobs.worker import run
 
@@ -118,7 +119,7 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client):
+for group in (issuer, store, client, alarms):
     scrip.add_command(group)
 
 
