@@ -25,7 +25,7 @@ ORIGIN_KEPT: Mapping[str, tuple[str, ...]] = {
 ORIGIN_MARKS = frozenset(mark for kept in ORIGIN_KEPT.values() for mark in kept)
 #: The movements of money, and whose they are: what is usual is a party's own.
 OF_MONEY = "kind IN ('card_issued', 'payment_settled', 'payment_refunded')"
-PARTY = "COALESCE((facts ->> 'issuer_id'), (facts ->> 'store_id'))"
+PARTY = "COALESCE(facts ->> 'issuer_id'::text, facts ->> 'store_id'::text)"
 
 
 class EventRow(Base):

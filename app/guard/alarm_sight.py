@@ -66,6 +66,11 @@ def usual_of(db: Connection, rule: Rule, seen: Seen, until: datetime) -> Usual:
     return _remembered[key]
 
 
+def kinds_of(rule: Rule) -> tuple[str, ...]:
+    """The kinds of events that the rule looks at."""
+    return KINDS[rule.name] if rule.measure is None else (MOVEMENTS[rule.name.partition("_")[0]][0],)
+
+
 def forget_usual() -> None:
     """For tests, which write history after the fact."""
     _remembered.clear()
@@ -146,6 +151,16 @@ _OTHER_COUNTRY = """
     HAVING count(DISTINCT used.card_id) FILTER (WHERE opened.country <> used.facts ->> 'country') >= $3
     ORDER BY figure DESC LIMIT $4
 """
+
+#: The kinds of events by which what a rule finds changes; those of MOVEMENTS for the others.
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "wrong_codes_store": ("code_refused", "code_exchanged"),
+    "wrong_codes_overall": ("code_refused", "code_exchanged"),
+    "code_elsewhere": ("code_refused",),
+    "openings_address": ("code_shown",),
+    "new_links_card": ("link_reissued", "address_corrected"),
+    "other_country": ("code_token_made", "code_exchanged"),
+}
 
 #: The rules that count: since, until, the least figure, the most groups.
 COUNTS: Mapping[str, str] = {
