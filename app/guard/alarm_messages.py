@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.dml import Update
 
@@ -73,7 +73,7 @@ def queue_messages(db: Connection, episodes: Iterable[Episode], now: datetime) -
                 created_at=now,
             )
             gathered = {"alarm_ids": AlarmMessage.alarm_ids + row.excluded.alarm_ids}
-            is_waiting = AlarmMessage.state == "waiting"
+            is_waiting = text("state = 'waiting'")  # in a prepared statement a parameter would name no index
             db.execute(
                 row.on_conflict_do_update(index_elements=["channel", "mode"], index_where=is_waiting, set_=gathered)
             )

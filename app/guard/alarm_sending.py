@@ -119,8 +119,8 @@ def _told(db: Connection, alarm_ids: Sequence[str]) -> tuple[list[Told], Counts]
     place = func.row_number().over(partition_by=Alarm.rule, order_by=[Alarm.peak.desc(), Alarm.id])
     columns = (getattr(Alarm, name) for name in Told.__dataclass_fields__)
     rows = db.execute(select(*columns).where(is_told).order_by(place, Alarm.rule).limit(MOST_TOLD))
-    counted = db.execute(select(Alarm.rule, func.count()).where(is_told).group_by(Alarm.rule))
-    return [Told(**row._mapping) for row in rows], dict(row._tuple() for row in counted)
+    counted = db.execute(select(Alarm.rule, func.count().label("total")).where(is_told).group_by(Alarm.rule))
+    return [Told(**row._mapping) for row in rows], {row.rule: row.total for row in counted}
 
 
 def _parcel(lease: Lease, recipient: str, alarms: Sequence[Told], counts: Counts, now: datetime) -> Parcel:

@@ -1,7 +1,7 @@
 """What the tests of alarms share: events as they would have been written, at any time, and looks at set times."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from app import clock
 from app.db.transaction import transaction
 from app.guard import alarm_sight
 from app.guard.alarm_episodes import latest_look
-from app.guard.alarm_rules import RULES
+from app.guard.alarm_rules import BY_NAME, RULES
 from app.guard.alarm_watch import watch
 from app.ids import new_id
 from tests.world import rows
@@ -55,8 +55,10 @@ def every(step: timedelta, start: datetime, count: int) -> list[datetime]:
     return [start + step * place for place in range(count)]
 
 
-def watched_since(at: datetime) -> None:
-    """As if the watch had looked up to this time, and no alarm was there."""
+def watched_since(at: datetime, *, only: Collection[str] = tuple(BY_NAME)) -> None:
+    """As if the watch had looked up to this time, and no alarm was there; `only` these rules look soon again, for each
+    look costs something.
+    """
     with transaction() as db:
         for table in ("alarm", "alarm_message"):
             db.exec_driver_sql(f"DELETE FROM {table}")
@@ -64,7 +66,7 @@ def watched_since(at: datetime) -> None:
             db.exec_driver_sql(
                 "INSERT INTO alarm_look (rule, looked_at) VALUES ($1, $2)"
                 " ON CONFLICT (rule) DO UPDATE SET looked_at = $2",
-                (rule.name, latest_look(at, rule.every)),
+                (rule.name, latest_look(at + timedelta(days=9 * (rule.name not in only)), rule.every)),
             )
 
 

@@ -16,7 +16,18 @@ from app.guard.alarm_rules import BY_NAME, RULES
 from app.guard.alarm_sight import look
 from app.guard.alarm_watch import ALARMS_KEPT, forget_alarms
 from app.ids import new_id
-from tests.guard.ground import alarms, as_found, every, happened, issued, messages, seconds, watch_until, wrong_codes
+from tests.guard.ground import (
+    alarms,
+    as_found,
+    every,
+    happened,
+    issued,
+    messages,
+    seconds,
+    watch_until,
+    watched_since,
+    wrong_codes,
+)
 
 A_MINUTE, AN_HOUR, A_DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -193,15 +204,9 @@ def test_an_attack_is_seen_within_a_minute_and_all_is_normal_within_a_minute_of_
     assert alarms(rule="wrong_codes_store")[0].peak == 300
 
 
-def only(rule: str, at: datetime) -> None:
-    """The others look at nothing for a day: each look costs something."""
-    with transaction() as db:
-        db.exec_driver_sql("UPDATE alarm_look SET looked_at = $1 WHERE rule <> $2", (at + A_DAY, rule))
-
-
 def test_bursts_are_one_alarm_and_what_comes_after_a_quarter_of_an_hour_is_another(noon: datetime) -> None:
     store_id = new_id("str")
-    only("wrong_codes_store", noon)
+    watched_since(noon, only=["wrong_codes_store"])
     for minutes in (0, 2, 4, 21):
         wrong_codes(20, noon + minutes * A_MINUTE, store_id=store_id)
     watch_until(noon + 2 * A_MINUTE)
@@ -216,7 +221,7 @@ def test_what_happened_while_no_worker_ran_is_looked_at_for_a_while(
     noon: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alarm_episodes, "CATCH_UP", timedelta(minutes=10))
-    only("wrong_codes_store", noon)
+    watched_since(noon, only=["wrong_codes_store"])
     wrong_codes(20, noon + A_MINUTE, store_id=new_id("str"))
     watch_until(noon + timedelta(minutes=9))
     [alarm] = alarms()
