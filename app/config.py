@@ -100,8 +100,8 @@ class Alarms:
 
     thresholds: AlarmThresholds = AlarmThresholds()
     rates: Mapping[str, int] = field(default_factory=dict)
-    emails: tuple[str, ...] = ()
-    webhook_url: str | None = None
+    emails: tuple[str, ...] = field(default=(), repr=False)
+    webhook_url: str | None = field(default=None, repr=False)
     webhook_secret: bytes | None = field(default=None, repr=False)
 
 

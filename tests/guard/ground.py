@@ -79,6 +79,30 @@ def watch_until(at: datetime) -> int:
     return looks
 
 
+def make_alarm(rule: str, group_id: str, party_id: str | None, **changes: Any) -> str:
+    """An alarm as the watch would have kept it."""
+    row = {
+        "id": new_id("alarm"),
+        "rule": rule,
+        "mode": "test",
+        "group_id": group_id,
+        "party_id": party_id,
+        "first_at": NOON,
+        "last_at": NOON + timedelta(minutes=1),
+        "figure": 20,
+        "peak": 30,
+        "threshold": 10,
+        "told": 20,
+        "what": "It happened.",
+        "why": "It is unusual.",
+        **changes,
+    }
+    names, places = ", ".join(row), ", ".join(f"${place + 1}" for place in range(len(row)))
+    with transaction() as db:
+        db.exec_driver_sql(f"INSERT INTO alarm ({names}) VALUES ({places})", tuple(row.values()))
+    return str(row["id"])
+
+
 def alarms(**where: str) -> list[Any]:
     """The alarms that there are, oldest first."""
     narrowed = "".join(f" AND {name} = :{name}" for name in where)
