@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from app.cli_guard import limits
+from app.cli_guard import alarms, limits
 from app.cli_parties import client, issuer, store, wired
 from app.config import UnsafeSettings, read_argon2
 from app.db.migrate import bootstrap as make_roles
@@ -52,7 +52,7 @@ def migrate(bootstrap: bool) -> None:
 @scrip.command()
 @wired
 def worker() -> None:
-    """Send letters and end what is past its time, until stopped."""
+    """Send letters, end what is past its time, and watch for what is unusual, until stopped."""
     from app.factory import worker_tasks
     from app.jobs.worker import run
 
@@ -133,7 +133,7 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client, limits):
+for group in (issuer, store, client, limits, alarms):
     scrip.add_command(group)
 
 

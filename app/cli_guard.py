@@ -1,9 +1,15 @@
-"""Commands about limits: what may be issued in a day, and who lets somebody issue more."""
+"""Commands about the guard: what may be issued in a day, what was unusual, and who looks after it."""
+
+from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from app.cli_parties import wired
 from app.operators import operator
+
+#: Alarms that one call lists.
+MOST_LISTED = 200
 
 
 @click.group()
@@ -73,3 +79,80 @@ def reject_limit(request_id: str) -> None:
     from app.issuance.limit_requests import reject_limit
 
     click.echo(f"{reject_limit(request_id, operator=operator()).subject_id}: its limit stays as it is.")
+
+
+class Time(click.ParamType[datetime]):
+    """A time as ISO 8601 has it; UTC where it does not say otherwise."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            found = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail("write it as 2026-11-28 or 2026-11-28T14:30", param, ctx)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--all", "also_ended", is_flag=True, help="Those that have ended too.")
+@click.option("--since", type=Time(), help="Only those that began after this time.")
+@click.pass_context
+def alarms(context: click.Context, also_ended: bool, since: datetime | None) -> None:
+    """What is unusual now: lists the alarms that are open, newest first."""
+    if context.invoked_subcommand is None:
+        wired(_list)(also_ended=also_ended, since=since)
+
+
+def _list(*, also_ended: bool, since: datetime | None) -> None:
+    from app.guard.alarm_words import title_of
+    from app.guard.alarms import count_unsent, list_alarms
+
+    found = list_alarms(since=since, also_ended=also_ended, limit=MOST_LISTED)
+    for each in found:
+        taken = f", acknowledged by {each.acknowledged_by}" if each.acknowledged_by else ""
+        over = f" to {each.ended_at:%Y-%m-%d %H:%M:%S}" if each.ended_at else ""
+        click.echo(f"{each.id}  {each.mode}  {each.state}{taken}  {each.first_at:%Y-%m-%d %H:%M:%S}{over} UTC")
+        click.echo(f"  {title_of(each.rule)}. {each.what}\n  {each.why}\n  {each.advice}")
+    if len(found) == MOST_LISTED:
+        click.echo(f"And perhaps more: these are the newest {MOST_LISTED}.")
+    if not found:
+        click.echo("No alarm." if also_ended else "No alarm is open.")
+    if unsent := count_unsent():
+        click.echo(f"{unsent} messages about alarms have not arrived: the worker's log says why.", err=True)
+
+
+@alarms.command("acknowledge")
+@click.argument("alarm_ids", nargs=-1, required=True, metavar="ID...")
+@wired
+def acknowledge(alarm_ids: tuple[str, ...]) -> None:
+    """Say that you look after these alarms."""
+    from app.guard.alarms import acknowledge_alarms
+
+    click.echo(f"{acknowledge_alarms(alarm_ids)} acknowledged.")
+
+
+@alarms.command("replay")
+@click.option("--since", type=Time(), required=True, help="From when on.")
+@click.option("--until", type=Time(), help="Up to when; now, without it.")
+@click.option("--rule", "names", multiple=True, help="Only this rule; again for each.")
+@wired
+def replay_alarms(since: datetime, until: datetime | None, names: tuple[str, ...]) -> None:
+    """Print what the rules would have found in the past, with the thresholds of now; nothing is written or sent."""
+    from app.db.time import current_time
+    from app.guard.alarm_replay import replay
+    from app.guard.alarm_rules import BY_NAME
+
+    unknown = sorted(set(names) - set(BY_NAME))
+    if unknown:
+        raise click.BadParameter(f"there is no rule {unknown[0]}; there are {', '.join(BY_NAME)}", param_hint="--rule")
+    rules = [BY_NAME[name] for name in names or BY_NAME]
+    count = 0
+    for each in replay(rules, since=since, until=until or current_time(), say=lambda word: click.echo(word, err=True)):
+        episode = each.step.episode
+        count += each.step.turn == "opened"
+        group = f"{episode.group_id} {episode.currency or ''}".strip()
+        click.echo(f"{each.at:%Y-%m-%d %H:%M:%S}  {each.step.turn:<6}  {each.rule.name}  {episode.mode}  {group}")
+        if each.step.turn in ("opened", "worse"):
+            click.echo(f"  {episode.what}\n  {episode.why}")
+    click.echo(f"{count} alarms.")

@@ -1,5 +1,6 @@
 """Settings: one frozen object, read once from the environment, which refuses what is missing or unsafe."""
 
+import base64
 import os
 import re
 import stat
@@ -85,6 +86,44 @@ class Keys:
 
 
 @dataclass(frozen=True)
+class AlarmThresholds:
+    """From which figure on an alarm is given; the rules (guard/alarm_rules.py) say of what. Each is ALARM_<NAME>.
+
+    Amounts are in whole units of the currency, such as pounds; see `Alarms.rates`.
+    """
+
+    wrong_codes_store: int = 10
+    wrong_codes_overall: int = 150
+    wrong_codes_share: int = 20
+    elsewhere: int = 3
+    openings: int = 30
+    new_links: int = 5
+    countries: int = 5
+    settled_amount: int = 2_000
+    settled_count: int = 50
+    refunded_amount: int = 500
+    refunded_count: int = 10
+    issued_amount: int = 5_000
+    issued_count: int = 100
+    times_usual: int = 3
+    spreads: int = 6
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """From when on, and to whom, alarms are told. `rates`: units of a currency that are worth about one of the others.
+
+    `webhook_secret` is the key of the Standard Webhooks scheme.
+    """
+
+    thresholds: AlarmThresholds = AlarmThresholds()
+    rates: Mapping[str, int] = field(default_factory=dict)
+    emails: tuple[str, ...] = field(default=(), repr=False)
+    webhook_url: str | None = field(default=None, repr=False)
+    webhook_secret: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Settings:
     """What an operator decides about one process. Times in the unit that the name ends in."""
 
@@ -104,6 +143,7 @@ class Settings:
     usual_wrong_codes_per_s: int = 20
     captcha_cost: int = 4_000
     metrics_dir: Path | None = None
+    alarms: Alarms = Alarms()
 
     @property
     def loopback(self) -> bool:
@@ -134,6 +174,7 @@ class Settings:
             usual_wrong_codes_per_s=_whole(environ, "USUAL_WRONG_CODES_PER_S", 20, least=1),
             captcha_cost=_whole(environ, "CAPTCHA_COST", 4_000, least=20, most=40_000),
             metrics_dir=_own_folder(environ, "PROMETHEUS_MULTIPROC_DIR"),
+            alarms=_alarms(environ),
         )
 
 
@@ -304,6 +345,62 @@ def _smtp(environ: Mapping[str, str]) -> Smtp:
         user=environ.get("SMTP_USER") or None,
         password=password,
     )
+
+
+def _alarms(environ: Mapping[str, str]) -> Alarms:
+    thresholds = {
+        name: _whole(environ, f"ALARM_{name.upper()}", default, least=1)
+        for name, default in asdict(AlarmThresholds()).items()
+    }
+    url = environ.get("ALARM_WEBHOOK_URL", "").strip() or None
+    return Alarms(
+        thresholds=AlarmThresholds(**thresholds),
+        rates=_rates(environ.get("ALARM_RATES", "")),
+        emails=tuple(_bare_address(each) for each in environ.get("ALARM_EMAIL", "").split(",") if each.strip()),
+        webhook_url=_hook_url(url) if url else None,
+        webhook_secret=_hook_secret(environ.get("ALARM_WEBHOOK_SECRET_FILE"), is_needed=url is not None),
+    )
+
+
+def _rates(text: str) -> dict[str, int]:
+    pairs = [pair.partition("=") for pair in text.replace(" ", "").split(",") if pair]
+    if any(not re.fullmatch("[A-Z]{3}", code) or not re.fullmatch("[1-9][0-9]{0,8}", rate) for code, _, rate in pairs):
+        raise UnsafeSettings(f"ALARM_RATES must be such as JPY=150,HUF=350, not {text!r}")
+    return {code: int(rate) for code, _, rate in pairs}
+
+
+def _bare_address(text: str) -> str:
+    """The message does not repeat what may be a person's address."""
+    if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", text.strip()):
+        raise UnsafeSettings("ALARM_EMAIL must be addresses such as ops@cards.example, with commas")
+    return text.strip()
+
+
+def _hook_url(url: str) -> str:
+    """The message does not repeat it: many receivers have a secret in theirs."""
+    parts = urlsplit(url)
+    if not re.fullmatch(r"https?://[!-~]+", url) or not parts.hostname or parts.username or parts.fragment:
+        raise UnsafeSettings("ALARM_WEBHOOK_URL must be an address such as https://hooks.example/scrip")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise UnsafeSettings("ALARM_WEBHOOK_URL must be https: anybody on the way could read and change alarms")
+    return url
+
+
+def _hook_secret(path: str | None, *, is_needed: bool) -> bytes | None:
+    if not is_needed:
+        return None
+    if not path:
+        raise UnsafeSettings("ALARM_WEBHOOK_URL needs ALARM_WEBHOOK_SECRET_FILE: receivers verify our signature")
+    try:
+        text = Path(path).read_text(encoding="ascii").strip()
+        secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except OSError as error:
+        raise UnsafeSettings(f"ALARM_WEBHOOK_SECRET_FILE cannot be read: {error}") from None
+    except ValueError:
+        secret = b""
+    if not 24 <= len(secret) <= 64:
+        raise UnsafeSettings("ALARM_WEBHOOK_SECRET_FILE must hold whsec_ and 24 to 64 random bytes in base64")
+    return secret
 
 
 def read_argon2(environ: Mapping[str, str]) -> Argon2Cost:

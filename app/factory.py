@@ -4,11 +4,14 @@ from flask import Blueprint, Flask, Response, jsonify
 from sqlalchemy.orm import configure_mappers
 
 from app import config
+from app.alarms import routes as alarm_routes
 from app.checkout import pages as checkout_pages
 from app.checkout.release import release_abandoned
 from app.db.request import forget_old_requests
 from app.db.transaction import transaction
 from app.guard import pages as guard_pages
+from app.guard.alarm_sending import send_alarm_hooks, send_alarm_mail
+from app.guard.alarm_watch import forget_alarms, watch
 from app.guard.captcha import forget_spent_captchas
 from app.guard.counts import forget_counts
 from app.holder import pages as holder_pages
@@ -50,6 +53,7 @@ def create_app(settings: config.Settings) -> Flask:
     api = make_api(app)
     api.register_blueprint(issuance_routes.blueprint)
     api.register_blueprint(redemption_routes.blueprint)
+    api.register_blueprint(alarm_routes.blueprint)
     app.register_blueprint(oauth_routes.blueprint)
     app.register_blueprint(guard_pages.blueprint)
     app.register_blueprint(holder_pages.blueprint)
@@ -81,6 +85,10 @@ def worker_tasks() -> list[Task]:
         Task("forget_code_tokens", 600, forget_code_tokens),
         Task("forget_counts", 600, forget_counts),
         Task("forget_captchas", 600, forget_spent_captchas),
+        Task("alarms", 10, watch),
+        Task("alarm_mail", 1, send_alarm_mail),
+        Task("alarm_hooks", 1, send_alarm_hooks),
+        Task("forget_alarms", 3_600, forget_alarms),
     ]
 
 

@@ -5,6 +5,7 @@ from sqlalchemy import create_engine, text
 
 import app.db.request
 import app.events.event
+import app.guard.alarm_models
 import app.guard.captcha_models
 import app.guard.models
 import app.issuance.models

@@ -75,11 +75,47 @@ def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
         ({"PROMETHEUS_MULTIPROC_DIR": "/nowhere"}, "must be a folder that this account can write to"),
         ({"PROMETHEUS_MULTIPROC_DIR": "/tmp"}, "written to by others: chmod 700"),
         ({"KEYS_DIR": "/nowhere"}, "scrip keys init"),
+        ({"ALARM_WRONG_CODES_STORE": "0"}, "ALARM_WRONG_CODES_STORE must be a whole number"),
+        ({"ALARM_RATES": "JPY=0"}, "ALARM_RATES must be such as"),
+        ({"ALARM_RATES": "yen=150"}, "ALARM_RATES must be such as"),
+        ({"ALARM_EMAIL": "ops"}, "ALARM_EMAIL must be addresses"),
+        ({"ALARM_EMAIL": "ops@cards.example,Sam <sam@cards.example>"}, "ALARM_EMAIL must be addresses"),
+        ({"ALARM_WEBHOOK_URL": "http://hooks.example/in"}, "ALARM_WEBHOOK_URL must be https"),
+        ({"ALARM_WEBHOOK_URL": "https://sam:pw@hooks.example/in"}, "ALARM_WEBHOOK_URL must be an address"),
+        ({"ALARM_WEBHOOK_URL": "https://hooks.example/in"}, "needs ALARM_WEBHOOK_SECRET_FILE"),
+        (
+            {"ALARM_WEBHOOK_URL": "https://hooks.example/in", "ALARM_WEBHOOK_SECRET_FILE": "/nowhere"},
+            "ALARM_WEBHOOK_SECRET_FILE cannot be read",
+        ),
     ],
 )
 def test_what_is_unsafe_is_refused_with_advice(safe: dict[str, str], changed: dict[str, str], said: str) -> None:
     with pytest.raises(UnsafeSettings, match=said):
         Settings.from_env(safe | changed)
+
+
+@pytest.mark.parametrize("content", ["", "whsec_", "whsec_c2hvcnQ=", "not base64!", "whsec_" + "A" * 120])
+def test_a_webhook_secret_that_is_none_is_refused(safe: dict[str, str], tmp_path: Path, content: str) -> None:
+    (tmp_path / "secret").write_text(content)
+    asked = {"ALARM_WEBHOOK_URL": "https://hooks.example/in", "ALARM_WEBHOOK_SECRET_FILE": str(tmp_path / "secret")}
+    with pytest.raises(UnsafeSettings, match="must hold whsec_"):
+        Settings.from_env(safe | asked)
+
+
+def test_what_alarms_need_is_read_and_its_secrets_are_not_shown(safe: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("whsec_" + "QUJD" * 8 + "\n")
+    asked = {
+        "ALARM_WEBHOOK_URL": "http://127.0.0.1:8099/in?key=planted",
+        "ALARM_WEBHOOK_SECRET_FILE": str(tmp_path / "secret"),
+        "ALARM_EMAIL": "ops@cards.example, night@cards.example",
+        "ALARM_RATES": "JPY=150, HUF=350",
+        "ALARM_NEW_LINKS": "7",
+    }
+    alarms = Settings.from_env(safe | asked).alarms
+    assert alarms.emails == ("ops@cards.example", "night@cards.example")
+    assert (alarms.webhook_secret, alarms.rates) == (b"ABC" * 8, {"JPY": 150, "HUF": 350})
+    assert (alarms.thresholds.new_links, alarms.thresholds.openings) == (7, 30)
+    assert not any(secret in repr(alarms) for secret in ("planted", "ABC", "ops@"))
 
 
 def test_a_key_file_that_others_can_read_is_refused(safe: dict[str, str]) -> None:

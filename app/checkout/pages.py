@@ -30,10 +30,12 @@ from app.errors import (
     TryLater,
 )
 from app.guard import pages as guard
+from app.guard.marks import prefix_mark
 from app.holder.pages import asset_url
 from app.holder.rules import wait_in_words
 from app.oauth.authorization_response import ACCESS_DENIED, PATH, answer_uri
 from app.oauth.redirect_uris import origin_of
+from app.web.address import origin_of_request
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, finish_page, is_cross_site, is_same_origin, page_words
 from app.web.problems import status_of
@@ -59,7 +61,7 @@ blueprint.context_processor(
 @blueprint.before_request
 def begin() -> None:
     """A holder acts, and sends little."""
-    acting.set(Acting("holder", acting.get().request_id))
+    acting.set(Acting("holder", acting.get().request_id, origin_of_request(prefix_mark)))
     request.max_content_length = MAX_BODY_BYTES
 
 

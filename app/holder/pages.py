@@ -12,6 +12,7 @@ from app import metrics
 from app.config import settings
 from app.errors import Busy, InvalidRequest, LinkNotAccepted, Refusal, TryLater
 from app.guard import pages as guard
+from app.guard.marks import prefix_mark
 from app.guard.tries import Visitor
 from app.holder import opening, schemas, sessions
 from app.holder.browser import browser_family
@@ -19,7 +20,7 @@ from app.holder.rules import wait_in_words
 from app.holder.state import HolderView, read_sent_to, read_view
 from app.ids import LinkId, is_id
 from app.issuance.claim import Claimed
-from app.web.address import client_address
+from app.web.address import client_address, origin_of_request
 from app.web.arguments import read_json
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, finish_page, is_cross_site, is_same_origin, page_words
@@ -41,7 +42,7 @@ blueprint = Blueprint(
 @blueprint.before_request
 def begin() -> None:
     """A holder acts, and sends little."""
-    acting.set(Acting("holder", acting.get().request_id))
+    acting.set(Acting("holder", acting.get().request_id, origin_of_request(prefix_mark)))
     request.max_content_length = MAX_BODY_BYTES
 
 

@@ -83,7 +83,7 @@ def issue_card(
             links.link_insert(link),
             _key(card_id=card_id, link_id=link.id),
             _funding(card_id, amount, issuer_id, mode, at=now),
-            event_of("card_issued", at=now, card_id=card_id, facts={"amount_minor": amount.amount_minor}),
+            event_of("card_issued", at=now, card_id=card_id, facts=_facts(amount, issuer_id, mode)),
             letter if by_email else None,
         )
         claim_link = None if by_email else links.draw_claim_key(db, link.id, now)
@@ -105,6 +105,16 @@ def _recording(amount: Money, *, client_id: str, issuer_id: IssuerId) -> Iterato
 
 _card = row_of(CardRow, state="active")
 _key = row_of(CardKey)
+
+
+def _facts(amount: Money, issuer_id: IssuerId, mode: str) -> dict[str, object]:
+    """Whose card it is and of which money: what alarms know of a card is what its first event says."""
+    return {
+        "issuer_id": issuer_id,
+        "mode": mode,
+        "currency": amount.currency,
+        "amount_minor": amount.amount_minor,
+    }
 
 
 def _funding(card_id: CardId, amount: Money, issuer_id: IssuerId, mode: str, *, at: datetime) -> Write:

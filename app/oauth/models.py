@@ -19,7 +19,7 @@ class Client(Base):
         CheckConstraint("mode IN ('live', 'test')", name="client_mode_known"),
         CheckConstraint("num_nonnulls(issuer_id, store_id) = 1", name="client_of_one_party"),
         CheckConstraint(
-            "cardinality(scopes) > 0 AND scopes <@ (ARRAY['introspect', 'client.manage'] || "
+            "cardinality(scopes) > 0 AND scopes <@ (ARRAY['introspect', 'client.manage', 'guard.read'] || "
             "CASE WHEN issuer_id IS NULL THEN ARRAY['exchange', 'settle', 'refund', 'bill'] ELSE ARRAY['issue'] END)",
             name="client_scopes_of_party",
         ),

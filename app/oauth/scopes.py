@@ -3,12 +3,12 @@
 from collections.abc import Collection
 
 PARTY_SCOPES = {
-    "issuer": ("issue",),
-    "store": ("exchange", "settle", "refund", "bill"),
+    "issuer": ("issue", "guard.read"),
+    "store": ("exchange", "settle", "refund", "bill", "guard.read"),
 }
 #: A client of either kind may hold these besides; it has them only when they are named.
 SELF_SCOPES = ("introspect", "client.manage")
-ALL_SCOPES = (*(scope for scopes in PARTY_SCOPES.values() for scope in scopes), *SELF_SCOPES)
+ALL_SCOPES = ("issue", "exchange", "settle", "refund", "bill", "guard.read", *SELF_SCOPES)
 
 ACCESS_TOKEN_TTL_S = 300
 #: Scopes that a client with a secret is given only when an operator insists: who issues cards should hold a key.

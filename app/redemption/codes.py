@@ -87,5 +87,5 @@ def recorded(asker: rules.Asker) -> Iterator[None]:
 
 def refused_code(asker: rules.Asker, refusal: rules.Unaccepted, *, at: datetime) -> Write:
     """The event of a try that failed. It is not in the card's history, which its issuer reads."""
-    facts = {"store_id": asker.store_id, "reason": refusal.reason, "card_id": refusal.card_id}
+    facts = {"store_id": asker.store_id, "mode": asker.mode, "reason": refusal.reason, "card_id": refusal.card_id}
     return event_of("code_refused", at=at, facts={name: fact for name, fact in facts.items() if fact is not None})

@@ -231,7 +231,12 @@ def _write(
             at=payment.created_at,
             card_id=row.card_id,
             payment_id=payment.id,
-            facts={"store_id": asker.store_id, "held_minor": held_minor, "order_reference": asker.order_reference},
+            facts={
+                "store_id": asker.store_id,
+                "mode": asker.mode,
+                "held_minor": held_minor,
+                "order_reference": asker.order_reference,
+            },
         ),
         keep_answer(reference, answer),
         spent,

@@ -106,7 +106,13 @@ _refund = row_of(RefundRow)
 
 
 def _event(locked: Locked, refund: Refund) -> Write:
-    facts = {"refund_id": refund.id, "store_id": locked.row.store_id, "refunded_minor": refund.amount.amount_minor}
+    facts = {
+        "refund_id": refund.id,
+        "store_id": locked.row.store_id,
+        "mode": locked.row.mode,
+        "currency": refund.amount.currency,
+        "refunded_minor": refund.amount.amount_minor,
+    }
     return event_of(
         "payment_refunded", at=locked.now, card_id=locked.row.card_id, payment_id=locked.row.id, facts=facts
     )

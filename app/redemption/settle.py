@@ -180,6 +180,8 @@ def _event(locked: Locked, settlement: Settlement, order_reference: str, *, late
     facts = {
         "settlement_id": settlement.id,
         "store_id": locked.row.store_id,
+        "mode": locked.row.mode,
+        "currency": locked.row.currency,
         "settled_minor": settlement.settled.amount_minor,
         "released_minor": settlement.released.amount_minor,
         "held_minor": settlement.remaining.amount_minor,

@@ -1,9 +1,11 @@
 """Where a request came from, by our own sight and by the word of proxies that we trust, and by nobody else's."""
 
+from collections.abc import Callable
+
 from flask import request
 
 from app.config import settings
-from app.web.networks import Address, read_address
+from app.web.networks import Address, Network, prefixes_of, read_address
 
 
 def client_address() -> Address | None:
@@ -29,6 +31,13 @@ def client_country() -> str | None:
         return None
     country = request.headers.get(header, "").strip().upper()
     return country if len(country) == 2 and country.isascii() and country.isalpha() else None
+
+
+def origin_of_request(mark: Callable[[Network], str]) -> dict[str, str]:
+    """What events may keep of where a request came from: the mark of its widest prefix, and its country, if known."""
+    address, country = client_address(), client_country()
+    marks = {"address": mark(prefixes_of(address)[-1]) if address else None, "country": country}
+    return {name: found for name, found in marks.items() if found is not None}
 
 
 def is_trusted_proxy(address: Address | None) -> bool:

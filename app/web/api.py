@@ -202,6 +202,7 @@ _SCOPES = {
     "refund": "Refund settled payments",
     "bill": "Read payments for a bill",
     "issue": "Issue cards and run programmes",
+    "guard.read": "Read the alarms that concern one's own party",
     "introspect": "Ask whether an access token of one's own party is good",
     "client.manage": "Change one's own client's secrets and keys",
 }

@@ -13,10 +13,12 @@ from app import metrics
 from app.config import settings
 from app.errors import NotFound
 from app.guard import pages as guard
+from app.guard.marks import prefix_mark
 from app.ids import StoreId
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import CODE_TOKEN_TTL, Asker
 from app.redemption.store import find_store
+from app.web.address import origin_of_request
 from app.web.arguments import StrictParser
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, is_origin
@@ -51,7 +53,7 @@ FRAME_HEADERS = {
 @blueprint.before_request
 def begin() -> None:
     """A shopper acts, of whom we know nothing."""
-    acting.set(Acting("shopper", acting.get().request_id))
+    acting.set(Acting("shopper", acting.get().request_id, origin_of_request(prefix_mark)))
 
 
 @blueprint.after_request

@@ -35,7 +35,16 @@ def test_the_metadata_names_only_what_is_there(client: FlaskClient) -> None:
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
         "authorization_details_types_supported": ["giftcard_payment"],
-        "scopes_supported": ["issue", "exchange", "settle", "refund", "bill", "introspect", "client.manage"],
+        "scopes_supported": [
+            "issue",
+            "exchange",
+            "settle",
+            "refund",
+            "bill",
+            "guard.read",
+            "introspect",
+            "client.manage",
+        ],
         "jwks_uri": f"{origin}/.well-known/jwks.json",
         "service_documentation": f"{origin}/docs",
     }

@@ -39,6 +39,7 @@ def test_an_access_token_lives_as_short_as_the_most_dangerous_scope_that_was_nam
         "settle": 300,
         "refund": 120,
         "bill": 300,
+        "guard.read": 300,
         "introspect": 300,
         "client.manage": 300,
     }
@@ -47,9 +48,9 @@ def test_an_access_token_lives_as_short_as_the_most_dangerous_scope_that_was_nam
     assert ttl_s(["exchange", "settle", "refund"], named=False) == 300
 
 
-def test_stores_and_issuers_have_only_the_scopes_in_common_that_concern_the_client_itself() -> None:
-    assert foreign_scopes(["introspect", "client.manage"], party_kind="store") == []
-    assert foreign_scopes(["introspect", "client.manage"], party_kind="issuer") == []
+def test_stores_and_issuers_have_only_the_scopes_in_common_that_concern_the_client_or_its_party() -> None:
+    assert foreign_scopes(["guard.read", "introspect", "client.manage"], party_kind="store") == []
+    assert foreign_scopes(["guard.read", "introspect", "client.manage"], party_kind="issuer") == []
     assert foreign_scopes(["issue", "settle"], party_kind="store") == ["issue"]
     assert foreign_scopes(["issue", "settle"], party_kind="issuer") == ["settle"]
     assert foreign_scopes(["exchange", "settle", "refund", "bill"], party_kind="store") == []

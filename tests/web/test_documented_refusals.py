@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from app import errors
+from app.guard.alarms import read_alarm
 from app.issuance.address import correct_address
 from app.issuance.card import read_card, read_card_events
 from app.issuance.issue import issue_card
@@ -41,6 +42,8 @@ VERBS: dict[str, Callable[..., Any] | None] = {
     "post_void": void_payment,
     "post_extend": extend_payment,
     "post_refund": refund_payment,
+    "get_alarms": None,
+    "get_alarm": read_alarm,
 }
 #: What goes with the guard, and with the shape of a POST.
 GUARD = {errors.InvalidAccessToken, errors.InvalidDpopProof, errors.UseDpopNonce, errors.InsufficientScope, errors.Busy}

@@ -162,15 +162,18 @@ def resolved(spec: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 def test_each_operation_stands_in_the_part_of_whoever_may_call_it(spec: dict[str, Any]) -> None:
     for operation in operations(spec).values():
-        is_issuers = operation["security"] == [{"oauth": ["issue"]}]
-        assert operation["tags"] == ["Issuer API" if is_issuers else "Store API"], operation["summary"]
+        parts = {"issue": "Issuer API", "guard.read": "Alarms"}
+        [scope, *_] = [scope for each in operation["security"] for scope in each["oauth"]]
+        assert operation["tags"] == [parts.get(scope, "Store API")], operation["summary"]
 
 
 def test_identifiers_in_paths_are_documented_by_their_pattern(spec: dict[str, Any]) -> None:
     seen = 0
     for path, item in spec["paths"].items():
         for parameter in item.get("parameters", []):
-            prefix = {"card_id": "card", "payment_id": "pay", "programme_id": "prg"}[parameter["name"]]
+            prefix = {"alarm_id": "alarm", "card_id": "card", "payment_id": "pay", "programme_id": "prg"}[
+                parameter["name"]
+            ]
             assert re.fullmatch(parameter["schema"]["pattern"], new_id(prefix)), path
             assert not re.fullmatch(parameter["schema"]["pattern"], new_id("x")), path
             seen += 1

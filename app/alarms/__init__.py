@@ -1,0 +1,1 @@
+"""The alarms that concern a party, as its machines read them."""
