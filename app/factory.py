@@ -8,6 +8,8 @@ from app.checkout import pages as checkout_pages
 from app.checkout.release import release_abandoned
 from app.db.request import forget_old_requests
 from app.db.transaction import transaction
+from app.guard import request_limits
+from app.guard.limit_storage import forget_request_counts
 from app.holder import pages as holder_pages
 from app.issuance import routes as issuance_routes
 from app.issuance.letters import fill_letter
@@ -47,6 +49,7 @@ def create_app(settings: config.Settings) -> Flask:
     app.register_blueprint(checkout_pages.blueprint)
     app.register_blueprint(widget_pages.blueprint)
     app.add_url_rule("/healthz", "health", show_health)
+    request_limits.register(app, also=("docs", "api-docs.openapi_json"))
     return app
 
 
@@ -70,6 +73,7 @@ def worker_tasks() -> list[Task]:
         Task("forget_revoked", 600, forget_revoked_tokens),
         Task("forget_checkouts", 3_600, forget_authorization_requests),
         Task("forget_code_tokens", 600, forget_code_tokens),
+        Task("forget_request_counts", 60, forget_request_counts),
     ]
 
 

@@ -25,7 +25,9 @@ from app.errors import (
     CodeNotAccepted,
     CurrencyMismatch,
     Refusal,
+    TryLater,
 )
+from app.guard.request_limits import count_stranger
 from app.holder.pages import asset_url
 from app.oauth.authorization_response import ACCESS_DENIED, PATH, answer_uri
 from app.oauth.redirect_uris import origin_of
@@ -52,6 +54,17 @@ def begin() -> None:
     """A holder acts, and sends little."""
     acting.set(Acting("holder", acting.get().request_id))
     request.max_content_length = MAX_BODY_BYTES
+
+
+blueprint.before_request(count_stranger)
+
+
+@blueprint.errorhandler(TryLater)
+def answer_limited(refusal: TryLater) -> Response:
+    """Who asks too often is refused before any view."""
+    answer = _page("later", status=status_of(refusal))
+    answer.headers["Retry-After"] = str(refusal.retry_after_s)
+    return answer
 
 
 @blueprint.after_request

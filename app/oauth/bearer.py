@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 from flask import g, request
 
 from app.errors import Busy, InsufficientScope, InvalidAccessToken
+from app.guard.request_limits import count_client, count_stranger
 from app.oauth.access_token import Caller, admit, read_claims
 from app.oauth.scopes import ALL_SCOPES
 from app.web.context import Acting, acting
@@ -23,7 +24,7 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     A token that a holder's approval made is good for that payment alone: for a view whose `payment_id` is this one.
 
     From here on the client acts, for the events and the logs. The view raises InvalidAccessToken, InvalidDpopProof,
-    UseDpopNonce, InsufficientScope (its fact `scope` names what would do), Busy.
+    UseDpopNonce, InsufficientScope (its fact `scope` names what would do), TryLater, Busy.
     The decorated view carries `required_scopes`.
     """
     if not scopes or not set(scopes) <= set(ALL_SCOPES):
@@ -33,7 +34,6 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         @wraps(view)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
             g.caller = _authorise(scopes)
-            _act(g.caller.client_id)
             if g.caller.payment_id not in (None, kwargs.get("payment_id")):
                 raise InsufficientScope("The access token is for one payment alone.", scope=" ".join(scopes))
             return view(*args, **kwargs)
@@ -53,16 +53,27 @@ def caller() -> Caller:
 
 
 def _authorise(scopes: tuple[str, ...]) -> Caller:
-    scheme, text = _presented()
-    claims = read_claims(text)
-    try:
-        found = admit(claims, scheme=scheme, text=text)
-    except Busy:  # the log says whom it kept waiting
-        _act(claims["client_id"])
-        raise
+    found = _admitted()
+    _act(found.client_id)
+    count_client()
     if not found.scopes.intersection(scopes):
         raise InsufficientScope(scope=" ".join(scopes))
     return found
+
+
+def _admitted() -> Caller:
+    """Who is calling. Whoever has no good access token is a stranger, who may try only so often."""
+    try:
+        scheme, text = _presented()
+        claims = read_claims(text)
+        try:
+            return admit(claims, scheme=scheme, text=text)
+        except Busy:  # the log says whom it kept waiting
+            _act(claims["client_id"])
+            raise
+    except InvalidAccessToken:
+        count_stranger()
+        raise
 
 
 def _act(client_id: str) -> None:
