@@ -31,7 +31,7 @@ from bench.held import add_held_payments, tail_of
 from bench.load import Load, drive, post, told
 from bench.population import Population, populate
 from bench.server import connected, migrated
-from tests.service import real_keys, served
+from tests.service import FAR_LIMITS, real_keys, served
 
 #: A disk that is waited for, as in production, and memory for a million cards.
 SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "fsync": "on"}
@@ -137,6 +137,7 @@ def _prepare(server: EmbeddedPostgres, cards: int, amounts: Amounts, folder: Pat
         public_url="http://127.0.0.1:8000",
         keys=config.read_keys(real_keys(keys_dir)),
         smtp=config.Smtp("127.0.0.1", 25, "none", "cards@scrip.example"),
+        limits=FAR_LIMITS,
     )
     wire(settings)
     ensure_keys()

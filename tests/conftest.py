@@ -22,6 +22,7 @@ from app.db.migrate import bootstrap, upgrade
 from app.factory import create_app
 from app.key_files import make_key_files
 from app.oauth.keys import forget_keys
+from tests.service import FAR_LIMITS
 from tests.world import World, make_world
 
 #: Far below what `from_env` accepts: only this module can name it.
@@ -87,6 +88,7 @@ def database(urls: dict[str, str], keys_dir: Path) -> config.Settings:
         keys=config.read_keys(keys_dir),
         smtp=config.Smtp("127.0.0.1", 25, "none", "cards@scrip.example"),
         argon2=CHEAP,
+        limits=FAR_LIMITS,
         database_pool_size=60,
     )
     config.use(settings)

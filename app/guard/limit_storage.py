@@ -1,9 +1,9 @@
 """Where requests are counted: `pg://`, a storage for the library `limits` in the service's own database.
 
-All processes count in one row, so two of them do not double a limit. A statement for each request would be a tenth to a
-fifth of what the cheapest call costs. So while less than half of a limit is used, a process lets the next few requests
-of a busy key through and tells of them with the one after: UNCOUNTED of them at most, a hundredth of the limit at most,
-and for a second at most. By so many, for each process, a limit may be passed; one below 200 is kept to the request.
+All processes count in one row, so two of them do not double a limit. A statement for each request would be a fifth of
+what the cheapest call takes. So while less than half of a limit is used, a process lets the next few requests of a busy
+key through and tells of them with the one after: UNCOUNTED at most, a hundredth of the limit at most, within a second.
+By so many, for each process, a limit may be passed; one below 100 is kept to the request.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from app.guard.limit_models import RequestLimit
 from app.guard.limit_window import Window
 
 #: So many requests of a key a process may let through before it tells the database of them,
-UNCOUNTED = 9
+UNCOUNTED = 24
 #: for so long after it last asked.
 ASKED_EVERY_S = 1.0
 #: Of so many keys a process remembers what it was told; then it begins anew, and what it has not told yet is lost.
