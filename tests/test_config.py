@@ -63,11 +63,27 @@ def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
         ({"CLIENT_CERTIFICATE_HEADER": "Client-Cert"}, "needs TRUSTED_PROXIES"),
         ({"CLIENT_CERTIFICATE_HEADER": "Client_Cert", "TRUSTED_PROXIES": "10.0.0.1"}, "letters, digits and dashes"),
         ({"KEYS_DIR": "/nowhere"}, "scrip keys init"),
+        ({"LIMITS_STORAGE_URL": "memory://"}, "must be pg://"),
+        ({"LIMITS_STORAGE_URL": "pg://db.example/scrip"}, "must be pg://"),
+        ({"LIMITS_STORAGE_URL": "memcached://db.example"}, "must be pg://"),
+        ({"LIMIT_PER_CLIENT": "0/minute"}, "LIMIT_PER_CLIENT must be a number of requests"),
+        ({"LIMIT_PER_ADDRESS": "1200 per minute"}, "LIMIT_PER_ADDRESS must be a number of requests"),
+        ({"LIMIT_PER_SITE": "1/minute;2/hour"}, "LIMIT_PER_SITE must be a number of requests"),
+        ({"LIMIT_WRONG_SECRETS": "many"}, "LIMIT_WRONG_SECRETS must be a number of requests"),
     ],
 )
 def test_what_is_unsafe_is_refused_with_advice(safe: dict[str, str], changed: dict[str, str], said: str) -> None:
     with pytest.raises(UnsafeSettings, match=said):
         Settings.from_env(safe | changed)
+
+
+def test_a_storage_whose_package_is_missing_is_refused(safe: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = safe | {"LIMITS_STORAGE_URL": "rediss://:hush@redis.example/0"}
+    settings = Settings.from_env(redis)
+    assert "hush" not in repr(settings)
+    monkeypatch.setattr("app.config.find_spec", lambda _: None)
+    with pytest.raises(UnsafeSettings, match=r"pip install 'scrip\[redis\]'"):
+        Settings.from_env(redis)
 
 
 def test_a_key_file_that_others_can_read_is_refused(safe: dict[str, str]) -> None:

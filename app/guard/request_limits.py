@@ -70,13 +70,18 @@ class Told:
 
 def register(app: Flask, *, also: Collection[str] = ()) -> None:
     """Counts for the app in the settings' storage, `also` at these endpoints of no blueprint; adds the headers."""
+    use_storage()
+    app.before_request(lambda: count_stranger() if request.endpoint in also else None)
+    app.after_request(_tell)
+
+
+def use_storage() -> None:
+    """Counts where the settings say from now on."""
     url = settings().limits.storage_url
     waits = {} if url == "pg://" else {"socket_timeout": REDIS_WAITS_S, "socket_connect_timeout": REDIS_WAITS_S}
     without_hooks = Flask(__name__)
     without_hooks.config.update(RATELIMIT_STORAGE_URI=url, RATELIMIT_STORAGE_OPTIONS={"wrap_exceptions": True, **waits})
     limiter.init_app(without_hooks)
-    app.before_request(lambda: count_stranger() if request.endpoint in also else None)
-    app.after_request(_tell)
 
 
 # ── who is counted ──────────────────────────────────────────────────────────────────────────────────────────────────
