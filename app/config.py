@@ -294,7 +294,7 @@ def _limits(environ: Mapping[str, str]) -> Limits:
         raise UnsafeSettings(f"LIMITS_STORAGE_URL must be pg://, or begin with one of {', '.join(LIMIT_STORAGES)}")
     package = LIMIT_STORAGES.get(scheme)
     if package and find_spec(package) is None:
-        raise UnsafeSettings(f"LIMITS_STORAGE_URL needs a package that is not here: pip install 'scrip[{package}]'")
+        raise UnsafeSettings(f"LIMITS_STORAGE_URL needs a package that is not here: .venv/bin/pip install {package}")
     return Limits(
         storage_url=storage_url,
         per_client=_rate(environ, "LIMIT_PER_CLIENT", Limits.per_client),

@@ -41,7 +41,7 @@ def port(database: config.Settings, keys_dir: Path, tmp_path: Path) -> Iterator[
 
 
 def asked(port: int, path: str, headers: Sequence[Headers]) -> list[int]:
-    """The statuses of as many requests as there are headers, sent by eight clients at once, each on a new connection."""
+    """The statuses of as many requests as there are headers, sent by eight clients at once."""
 
     def ask(number: int) -> int:
         connection = HTTPConnection("127.0.0.1", port, timeout=60)
