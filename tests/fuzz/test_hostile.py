@@ -204,9 +204,10 @@ GIVEN_UP_S = 8
 
 
 def ask_and_read_nothing(service: Served, stack: ExitStack) -> list[socket]:
-    """Many ask for a large file, and leave it there. Their connections have as little room as those over a network have:
+    """Many ask for a large file, and leave it there.
 
-    over loopback, with its large segments, the kernel would take all of the file at once.
+    Their connections have as little room as those over a network: with the large segments of loopback the kernel would
+    take all of the file at once.
     """
     slow = []
     for _ in range(SLOW):
