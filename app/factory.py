@@ -56,6 +56,7 @@ def create_app(settings: config.Settings) -> Flask:
 def wire(settings: config.Settings) -> None:
     """What the service, the worker and the commands share: settings, logs, and how letters are filled."""
     config.use(settings)
+    request_limits.use_storage()
     configure_mappers()  # or the first threads of a fresh process do so at once, and one reads with half of a mapping
     logs.configure(settings.log_level)
     for kind in LETTERS:

@@ -20,6 +20,7 @@ from app.db.embedded import EmbeddedPostgres, temporary_postgres
 from app.db.engine import engine
 from app.db.migrate import bootstrap, upgrade
 from app.factory import create_app
+from app.guard import request_limits
 from app.key_files import make_key_files
 from app.oauth.keys import forget_keys
 from tests.service import FAR_LIMITS
@@ -92,6 +93,7 @@ def database(urls: dict[str, str], keys_dir: Path) -> config.Settings:
         database_pool_size=60,
     )
     config.use(settings)
+    request_limits.use_storage()
     return settings
 
 

@@ -29,7 +29,6 @@ from app.errors import TryLater
 from app.guard.limit_storage import PostgresStorage
 from app.guard.limit_window import Window
 from app.web.address import Address, client_address
-from app.web.context import acting
 
 T = TypeVar("T")
 
@@ -69,14 +68,13 @@ class Told:
 
 
 def register(app: Flask, *, also: Collection[str] = ()) -> None:
-    """Counts for the app in the settings' storage, `also` at these endpoints of no blueprint; adds the headers."""
-    use_storage()
+    """Counts for the app, `also` at these endpoints of no blueprint; adds the headers. `use_storage` comes first."""
     app.before_request(lambda: count_stranger() if request.endpoint in also else None)
     app.after_request(_tell)
 
 
 def use_storage() -> None:
-    """Counts where the settings say from now on."""
+    """From now on this process counts where its settings say."""
     url = settings().limits.storage_url
     waits = {} if url == "pg://" else {"socket_timeout": REDIS_WAITS_S, "socket_connect_timeout": REDIS_WAITS_S}
     without_hooks = Flask(__name__)
@@ -87,9 +85,9 @@ def use_storage() -> None:
 # ── who is counted ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def count_client() -> None:
-    """One more request of the client that acts, whose access token is good. Raises TryLater."""
-    _count(Counted("client", _read(settings().limits.per_client), acting.get().actor))
+def count_client(client_id: str) -> None:
+    """One more request of this client, whose access token is good. Raises TryLater."""
+    _count(Counted("client", _read(settings().limits.per_client), client_id))
 
 
 def count_stranger() -> None:

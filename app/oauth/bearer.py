@@ -6,7 +6,7 @@ from typing import ParamSpec, TypeVar
 
 from flask import g, request
 
-from app.errors import Busy, InsufficientScope, InvalidAccessToken
+from app.errors import Busy, InsufficientScope, InvalidAccessToken, TryLater
 from app.guard.request_limits import count_client, count_stranger
 from app.oauth.access_token import Caller, admit, read_claims
 from app.oauth.scopes import ALL_SCOPES
@@ -34,6 +34,7 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         @wraps(view)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
             g.caller = _authorise(scopes)
+            _act(g.caller.client_id)
             if g.caller.payment_id not in (None, kwargs.get("payment_id")):
                 raise InsufficientScope("The access token is for one payment alone.", scope=" ".join(scopes))
             return view(*args, **kwargs)
@@ -54,26 +55,26 @@ def caller() -> Caller:
 
 def _authorise(scopes: tuple[str, ...]) -> Caller:
     found = _admitted()
-    _act(found.client_id)
-    count_client()
     if not found.scopes.intersection(scopes):
         raise InsufficientScope(scope=" ".join(scopes))
     return found
 
 
 def _admitted() -> Caller:
-    """Who is calling. Whoever has no good access token is a stranger, who may try only so often."""
+    """Who is calling, and not too often. Whoever has no good access token is a stranger, who may try even less."""
     try:
         scheme, text = _presented()
         claims = read_claims(text)
         try:
-            return admit(claims, scheme=scheme, text=text)
-        except Busy:  # the log says whom it kept waiting
+            found = admit(claims, scheme=scheme, text=text)
+            count_client(found.client_id)
+        except (Busy, TryLater):  # the log says whom it kept waiting
             _act(claims["client_id"])
             raise
     except InvalidAccessToken:
         count_stranger()
         raise
+    return found
 
 
 def _act(client_id: str) -> None:
