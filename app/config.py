@@ -110,6 +110,8 @@ class Settings:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     client_certificate_header: str | None = None
     country_header: str | None = None
+    usual_wrong_codes_per_s: int = 20
+    captcha_cost: int = 4_000
 
     @property
     def loopback(self) -> bool:
@@ -137,6 +139,8 @@ class Settings:
             trusted_proxies=_networks(environ, "TRUSTED_PROXIES"),
             client_certificate_header=_believed_header(environ, "CLIENT_CERTIFICATE_HEADER"),
             country_header=_believed_header(environ, "COUNTRY_HEADER"),
+            usual_wrong_codes_per_s=_whole(environ, "USUAL_WRONG_CODES_PER_S", 20, least=1),
+            captcha_cost=_whole(environ, "CAPTCHA_COST", 4_000, least=20, most=40_000),
         )
 
 
@@ -199,10 +203,12 @@ def _required(environ: Mapping[str, str], name: str, meaning: str) -> str:
     raise UnsafeSettings(f"{name} is not set: {meaning}")
 
 
-def _whole(environ: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+def _whole(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int | None = None) -> int:
     text = environ.get(name) or str(default)
     if not text.isdecimal() or int(text) < least:
         raise UnsafeSettings(f"{name} must be a whole number of at least {least}, not {text!r}")
+    if most is not None and int(text) > most:
+        raise UnsafeSettings(f"{name} must be at most {most}, not {text!r}")
     return int(text)
 
 

@@ -247,6 +247,12 @@ class TryLater(Refusal):
         self.retry_after_s = max(1, retry_after_s)
 
 
+class CaptchaNeeded(Refusal):
+    """A captcha must be solved first."""
+
+    slug = "captcha-needed"
+
+
 class Busy(Refusal):
     """The service is busy: try again shortly, with the same Idempotency-Key."""
 

@@ -8,7 +8,10 @@ from app.checkout import pages as checkout_pages
 from app.checkout.release import release_abandoned
 from app.db.request import forget_old_requests
 from app.db.transaction import transaction
+from app.guard import pages as guard_pages
 from app.guard import request_limits
+from app.guard.captcha import forget_spent_captchas
+from app.guard.counts import forget_counts
 from app.guard.limit_storage import forget_request_counts
 from app.holder import pages as holder_pages
 from app.issuance import routes as issuance_routes
@@ -45,6 +48,7 @@ def create_app(settings: config.Settings) -> Flask:
     api.register_blueprint(issuance_routes.blueprint)
     api.register_blueprint(redemption_routes.blueprint)
     app.register_blueprint(oauth_routes.blueprint)
+    app.register_blueprint(guard_pages.blueprint)
     app.register_blueprint(holder_pages.blueprint)
     app.register_blueprint(checkout_pages.blueprint)
     app.register_blueprint(widget_pages.blueprint)
@@ -74,6 +78,8 @@ def worker_tasks() -> list[Task]:
         Task("forget_revoked", 600, forget_revoked_tokens),
         Task("forget_checkouts", 3_600, forget_authorization_requests),
         Task("forget_code_tokens", 600, forget_code_tokens),
+        Task("forget_counts", 600, forget_counts),
+        Task("forget_captchas", 600, forget_spent_captchas),
         Task("forget_request_counts", 60, forget_request_counts),
     ]
 

@@ -5,7 +5,9 @@ from sqlalchemy import create_engine, text
 
 import app.db.request
 import app.events.event
+import app.guard.captcha_models
 import app.guard.limit_models
+import app.guard.models
 import app.issuance.models
 import app.ledger.models
 import app.mail.models

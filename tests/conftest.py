@@ -24,7 +24,7 @@ from app.guard import request_limits
 from app.key_files import make_key_files
 from app.oauth.keys import forget_keys
 from tests.service import FAR_LIMITS
-from tests.world import World, make_world
+from tests.world import World, forgive_all, make_world
 
 #: Far below what `from_env` accepts: only this module can name it.
 CHEAP = config.Argon2Cost(memory_kib=64, time_cost=1)
@@ -47,6 +47,14 @@ def fresh_loggers() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("app.") and hasattr(module, "log"):
             vars(module.log).pop("bind", None)
+
+
+@pytest.fixture(autouse=True)
+def nobody_was_wrong(request: pytest.FixtureRequest) -> None:
+    """All tests come from one address, and many from one store: what was wrong in one delays no other."""
+    if "database" in request.fixturenames:
+        request.getfixturevalue("database")
+        forgive_all()
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +99,7 @@ def database(urls: dict[str, str], keys_dir: Path) -> config.Settings:
         argon2=CHEAP,
         limits=FAR_LIMITS,
         database_pool_size=60,
+        captcha_cost=20,
     )
     config.use(settings)
     request_limits.use_storage()

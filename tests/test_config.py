@@ -32,6 +32,14 @@ def test_a_safe_environment_is_taken_with_its_defaults(safe: dict[str, str]) -> 
     assert (settings.argon2.memory_kib, settings.argon2.time_cost) == (19_456, 2)
 
 
+def test_a_captcha_costs_something_but_not_a_shoppers_patience(safe: dict[str, str]) -> None:
+    for cost in (20, 40_000):
+        assert Settings.from_env(safe | {"CAPTCHA_COST": str(cost)}).captcha_cost == cost
+    for wrong in ("19", "40001", "-1", "1e3", "many"):
+        with pytest.raises(UnsafeSettings, match="CAPTCHA_COST"):
+            Settings.from_env(safe | {"CAPTCHA_COST": wrong})
+
+
 @pytest.mark.parametrize("name", ["DATABASE_URL", "PUBLIC_URL", "KEYS_DIR", "SMTP_HOST", "MAIL_FROM"])
 def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
     for value in ("", " "):

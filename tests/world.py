@@ -2,13 +2,16 @@
 
 import hashlib
 import re
+import secrets
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Any
 
 from sqlalchemy import text
 
 from app.db.request import Reference
 from app.db.transaction import transaction
+from app.guard.tries import Visitor
 from app.ids import CardId, IssuerId, LinkId, PaymentId, ProgrammeId, StoreId
 from app.issuance.card import Card, read_card
 from app.issuance.claim import Claimed, claim_link
@@ -113,6 +116,17 @@ def make_world(*, mode: str = "test", **terms: Any) -> World:
         ProgrammeTerms(**{**TERMS, **terms}), issuer_id=issuer.id, mode=mode, reference=reference(issuer.id)
     )
     return World(issuer.id, programme.id, bookshop.id, toyshop.id)
+
+
+def visitor() -> Visitor:
+    """Somebody at one of our pages, from a network where nobody else has been."""
+    return Visitor(IPv6Address(secrets.randbits(128)))
+
+
+def forgive_all() -> None:
+    """Nobody has been wrong yet: all tests come from one address."""
+    with transaction() as db:
+        db.execute(text("DELETE FROM guard_count"))
 
 
 def rows(query: str, **values: Any) -> list[Any]:

@@ -17,6 +17,7 @@ from app.checkout.try_code import try_code
 from app.config import settings
 from app.errors import (
     Busy,
+    CaptchaNeeded,
     CardClosed,
     CardHeld,
     CheckoutNotFound,
@@ -27,8 +28,10 @@ from app.errors import (
     Refusal,
     TryLater,
 )
+from app.guard import pages as guard
 from app.guard.request_limits import count_stranger
 from app.holder.pages import asset_url
+from app.holder.rules import wait_in_words
 from app.oauth.authorization_response import ACCESS_DENIED, PATH, answer_uri
 from app.oauth.redirect_uris import origin_of
 from app.web.context import Acting, acting
@@ -39,14 +42,18 @@ View = Callable[[], Response]
 
 #: Far more than a code and two keys need.
 MAX_BODY_BYTES = 4096
+#: As much as the page's field takes.
+LONGEST_TYPED = 64
 #: Refusals that the page itself tells, beside the form that can be sent again.
-TOLD = (CodeMistyped, CurrencyMismatch, CardClosed, CardHeld, Busy)
+TOLD = (CodeMistyped, CurrencyMismatch, CardClosed, CardHeld, TryLater, CaptchaNeeded, Busy)
 
 blueprint = Blueprint(
     "checkout", __name__, template_folder="templates", static_folder="static", static_url_path="/static/checkout"
 )
 own_asset_url = asset_urls("checkout.static", Path(__file__).parent / "static")
-blueprint.context_processor(lambda: {**page_words(), "asset": asset_url, "own_asset": own_asset_url})
+blueprint.context_processor(
+    lambda: {**page_words(), "asset": asset_url, "own_asset": own_asset_url, "guard_asset": guard.asset_url}
+)
 
 
 @blueprint.before_request
@@ -115,7 +122,9 @@ def answer_checkout() -> Response:
     browser, form = _checked_browser(), request.form
     match form.get("action"):
         case "code":
-            return _go_on(try_code(form.get("code", ""), browser=browser))
+            session = f"{browser.request_uri} {browser.secret}"
+            who = guard.visitor(form.get("captcha"), purpose="checkout", session=session)
+            return _go_on(try_code(form.get("code", ""), browser=browser, who=who))
         case "approve":
             return _go_on(approve_checkout(browser, agreed=form.get("agreed", "")))
         case "cancel":
@@ -183,12 +192,20 @@ def _own_address() -> str:
 
 def _told(refusal: Refusal) -> Response:
     """The refusal beside the form, or alone where there is none to show: the first look at a request was refused, or
-    the database is away."""
+    the database is away. What may be right stays in the form, to be sent again, by its script after a captcha; whoever
+    comes with a solution that is not good any more is not asked to wait for another, but to press the button."""
+    words: dict[str, Any] = {"refusal": refusal}
+    if isinstance(refusal, CaptchaNeeded | TryLater | Busy):
+        words["typed"] = request.form.get("code", "")[:LONGEST_TYPED]
+    if isinstance(refusal, CaptchaNeeded):
+        words |= {"challenge": refusal.facts["challenge"], "is_again": bool(request.form.get("captcha"))}
+    if isinstance(refusal, TryLater):
+        words["wait"] = wait_in_words(refusal.retry_after_s)
     try:
-        answer = _view_page(read_checkout(_browser()), status=status_of(refusal), refusal=refusal)
+        answer = _view_page(read_checkout(_browser()), status=status_of(refusal), **words)
     except (Busy, CheckoutNotFound):
         answer = _page("busy", status=status_of(refusal))
-    if isinstance(refusal, Busy):
+    if isinstance(refusal, TryLater | Busy):
         answer.headers["Retry-After"] = str(refusal.retry_after_s)
     return answer
 

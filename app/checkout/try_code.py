@@ -31,6 +31,8 @@ from app.errors import (
     Refusal,
 )
 from app.events.event import event_of
+from app.guard.tries import Visitor, one_try, watch_visitor
+from app.ids import StoreId
 from app.issuance.code import read_code
 from app.issuance.code_hash import hashes_to_look_up
 from app.oauth.authorization_request import (
@@ -45,31 +47,39 @@ from app.redemption.exchange import find_code
 from app.redemption.rules import Unaccepted
 
 
-def try_code(typed: str, *, browser: Browser) -> Approval | None:
+def try_code(typed: str, *, browser: Browser, who: Visitor) -> Approval | None:
     """The approval, where the card has all that the store may take; None where the holder must choose first.
 
     A try is taken before the code is looked at, so that of many at once no sixth slips through, and given back when the
-    code was right. Of a right code the request keeps the ID, never the code itself.
+    code was right. Of a right code the request keeps the ID, never the code itself. `who` is at the page.
 
-    Raises CodeMistyped (no try), CodeNotAccepted for every code that is not acceptable, CurrencyMismatch, CardClosed,
-    CardHeld for one that is but of no use here, CheckoutOver, CheckoutNotFound, Busy.
+    Raises CodeMistyped (no try), TryLater and CaptchaNeeded before the code is looked at, CodeNotAccepted for every
+    code that is not acceptable, CurrencyMismatch, CardClosed, CardHeld for one that is but of no use here,
+    CheckoutOver, CheckoutNotFound, Busy.
     """
     code = read_code(typed)
     if code is None:
         raise CodeMistyped()
-    if approval := _take_try(browser):
-        return approval
-    try:
-        outcome = _judge(hashes_to_look_up(code, for_anybody=True), browser)
-    except (Busy, CardHeld):
-        _give_back(browser)
-        raise
-    except Unaccepted as refusal:
-        _record_failure(browser, refusal.reason)
-        raise CodeNotAccepted() from None
-    if isinstance(outcome, Refusal):
-        raise outcome
-    return outcome
+    with one_try(watch_visitor(who, store_id=_store_of(browser))):
+        if approval := _take_try(browser):
+            return approval
+        try:
+            outcome = _judge(hashes_to_look_up(code, for_anybody=True), browser)
+        except (Busy, CardHeld):
+            _give_back(browser)
+            raise
+        except Unaccepted as refusal:
+            _record_failure(browser, refusal)
+            raise CodeNotAccepted() from None
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
+
+
+def _store_of(browser: Browser) -> StoreId:
+    with transaction() as db:
+        request, _ = lock_request_of(db, browser)
+        return request.store_id
 
 
 def _take_try(browser: Browser) -> Approval | None:
@@ -120,12 +130,12 @@ def _give_back(browser: Browser) -> None:
         give_back_try(db, request.id)
 
 
-def _record_failure(browser: Browser, reason: str) -> None:
+def _record_failure(browser: Browser, refusal: Unaccepted) -> None:
     """In a transaction of its own: the refused one is gone, and with it that the try was given back."""
     with transaction() as db:
         request, _ = lock_request_of(db, browser)
         now = clock.now(db)
-        together(db, refused_code(asker_of(request), reason, at=now))
+        together(db, refused_code(asker_of(request), refusal, at=now))
         if request.standing == "opened" and request.tries >= TRIES:
             _exhaust(db, request, now)
 

@@ -31,14 +31,18 @@ AWAY = (
 
 
 @contextmanager
-def transaction() -> Iterator[Connection]:
+def transaction(*, durable: bool = True) -> Iterator[Connection]:
     """One transaction: commits at the end, rolls back when anything is raised.
+
+    One that is not `durable` does not wait for the disk: a crash of the database may lose what its last second wrote.
 
     Raises Busy when a lock, a statement, a connection or room was not to be had, or the connection broke. A broken
     connection may have committed: the caller's reference tells (see db/request.py).
     """
     try:
         with engine().begin() as db:
+            if not durable:
+                db.exec_driver_sql("SET LOCAL synchronous_commit TO off")
             yield db
         away.note_reached()
     except PoolTimeout as error:

@@ -28,7 +28,8 @@ from app.config import settings
 from app.errors import TryLater
 from app.guard.limit_storage import PostgresStorage
 from app.guard.limit_window import Window
-from app.web.address import Address, client_address
+from app.web.address import client_address
+from app.web.networks import Address
 
 T = TypeVar("T")
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from app.db.transaction import transaction
 from app.errors import CardClosed, CardHeld, LinkLapsed, LinkOpened, LinkSuperseded
+from app.guard.tries import Visitor, one_try, watch_visitor
 from app.holder.state import card_state_of_link, superseded_at
 from app.ids import LinkId
 from app.issuance.claim import Claimed, claim_link
@@ -17,19 +18,23 @@ from app.redemption import reissue
 AFTER_PROOF = (LinkOpened, LinkLapsed, LinkSuperseded, CardHeld, CardClosed)
 
 
-def open_link(link_id: LinkId, *, key: str, nonce: str, opened_by: str) -> Claimed:
-    """Claims. Raises as `claim_link`, with the card's state where the link is the card's newest."""
-    with _telling(link_id):
+def open_link(link_id: LinkId, *, key: str, nonce: str, opened_by: str, who: Visitor) -> Claimed:
+    """Claims. Raises as `claim_link`, with the card's state where the link is the card's newest; TryLater and
+    CaptchaNeeded before the key is looked at."""
+    with one_try(watch_visitor(who)), _telling(link_id):
         return claim_link(link_id, key=key, nonce=nonce, opened_by=opened_by)
 
 
-def ask_for_link(link_id: LinkId, *, key: str | None) -> None:
-    """Has a new link mailed; without a key the page's session is the authority. Raises as `resend_link`."""
+def ask_for_link(link_id: LinkId, *, key: str, who: Visitor) -> None:
+    """Has a new link mailed. Raises as `resend_link`; TryLater and CaptchaNeeded before the key is looked at."""
+    with one_try(watch_visitor(who)), _telling(link_id):
+        reissue.resend_link(link_id, key=key)
+
+
+def ask_for_link_in_session(link_id: LinkId) -> None:
+    """The same, with the page's session as the authority. Raises as `resend_link_in_session`."""
     with _telling(link_id):
-        if key is None:
-            reissue.resend_link_in_session(link_id)
-        else:
-            reissue.resend_link(link_id, key=key)
+        reissue.resend_link_in_session(link_id)
 
 
 def ask_for_code(link_id: LinkId) -> Claimed:

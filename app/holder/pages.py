@@ -10,13 +10,16 @@ from werkzeug.exceptions import Forbidden, HTTPException, UnsupportedMediaType
 
 from app.config import settings
 from app.errors import Busy, InvalidRequest, LinkNotAccepted, Refusal, TryLater
+from app.guard import pages as guard
 from app.guard.request_limits import count_stranger
+from app.guard.tries import Visitor
 from app.holder import opening, schemas, sessions
 from app.holder.browser import browser_family
 from app.holder.rules import wait_in_words
 from app.holder.state import HolderView, read_sent_to, read_view
 from app.ids import LinkId, is_id
 from app.issuance.claim import Claimed
+from app.web.address import client_address
 from app.web.arguments import read_json
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, finish_page, is_same_origin, page_words
@@ -95,10 +98,11 @@ def show_page(link_id: LinkId) -> Response:
 @in_kind
 def open_link(link_id: LinkId) -> Response:
     """Opens the link and shows the code, this once. The key is the authority."""
-    fields = _read_fields("key", "nonce", "signed_nonce")
+    fields = _read_fields("key", "nonce", "signed_nonce", "captcha")
     key, nonce = _read_key(fields), _read_nonce(fields)
     opened_by = browser_family(request.headers.get("User-Agent"))
-    claimed = opening.open_link(link_id, key=key, nonce=nonce, opened_by=opened_by)
+    who = guard.visitor(fields.get("captcha"), purpose="claim", session=f"{link_id} {nonce}")
+    claimed = opening.open_link(link_id, key=key, nonce=nonce, opened_by=opened_by, who=who)
     session = sessions.sign_session(link_id)
     answer = _claimed(claimed, link_id, session)
     _set_session(answer, session)
@@ -111,10 +115,10 @@ def ask_for_link(link_id: LinkId) -> Response:
     """A new link goes to the same address. The link's key is the authority, or the session of the claimed page."""
     fields = _read_fields("key", "csrf")
     if "key" in fields or ("csrf" not in fields and _session_of(link_id) is None):
-        opening.ask_for_link(link_id, key=_read_key(fields))
+        opening.ask_for_link(link_id, key=_read_key(fields), who=Visitor(client_address()))
     else:
         _check_session_form(link_id, fields)
-        opening.ask_for_link(link_id, key=None)
+        opening.ask_for_link_in_session(link_id)
     answer = _link_sent(link_id)
     answer.delete_cookie(sessions.COOKIE, path=sessions.COOKIE_PATH)
     return answer
@@ -263,4 +267,4 @@ def _page(template: str, *, status: int = 200, **words: Any) -> Response:
 
 #: The URL of a file of these pages; the checkout page wears the same clothes.
 asset_url = asset_urls("holder.static", Path(__file__).parent / "static")
-blueprint.context_processor(lambda: {**page_words(), "asset": asset_url})
+blueprint.context_processor(lambda: {**page_words(), "asset": asset_url, "guard_asset": guard.asset_url})

@@ -67,8 +67,10 @@ def offers_new_link(standing: Standing) -> bool:
 
 def wait_in_words(wait_s: int) -> str:
     """How long to wait, rounded up as people would say it."""
+    if wait_s < 60:
+        return "a second" if wait_s == 1 else f"{wait_s} seconds"
     minutes = -(-wait_s // 60)
-    if minutes <= 1:
+    if minutes == 1:
         return "a minute"
     return f"{minutes} minutes" if minutes < 90 else f"{-(-minutes // 60)} hours"
 

@@ -5,7 +5,8 @@ from flask import request
 from app.config import settings
 from app.db.time import current_time
 from app.oauth.certificate import Certificate, read_certificate
-from app.web.address import is_trusted_proxy, read_address
+from app.web.address import is_trusted_proxy
+from app.web.networks import read_address
 
 
 def presented_certificate() -> Certificate | None:

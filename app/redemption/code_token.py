@@ -1,14 +1,16 @@
 """Code token: the code that a shopper typed into our field, as a store may have it: once, soon, for one order."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from app import clock
 from app.db.together import row_of, together
 from app.db.transaction import transaction
-from app.errors import CodeMistyped, CodeNotAccepted
+from app.errors import CodeMistyped
 from app.events.event import event_of
+from app.guard.tries import Visitor, one_try, watch_visitor
 from app.issuance.code import read_code
 from app.issuance.code_hash import hashes_to_look_up
 from app.issuance.models import Code
@@ -24,51 +26,55 @@ KEPT_AFTER = timedelta(days=1)
 FORGET_BATCH = 1_000
 
 
-def make_code_token(typed: str, *, asker: rules.Asker, amount: Money) -> str:
+def make_code_token(typed: str, *, asker: rules.Asker, amount: Money, who: Visitor) -> str:
     """A token by which this store may exchange the code for this shopper and order, once, within 60 seconds.
 
     `amount` is what the shopper saw: the exchange holds no more. Nothing is held yet, and nothing of the card is told.
+    `who` is at the field.
 
-    Raises CodeMistyped (no try), CodeNotAccepted for every code that is not acceptable, CurrencyMismatch, Busy.
+    Raises CodeMistyped (no try), TryLater and CaptchaNeeded before the code is looked at, CodeNotAccepted for every
+    code that is not acceptable, CurrencyMismatch, Busy.
     """
     code = read_code(typed)
     if code is None:
         raise CodeMistyped()
-    hashes = hashes_to_look_up(code, for_anybody=True)
-    code_token = PREFIX + random_secret()
-    try:
-        with transaction() as db:
-            row = db.execute(_FOUND, {"hashes": hashes, "asking_store": asker.store_id}).first()
-            if row is None:
-                raise rules.Unaccepted("unknown")
-            now = clock.read(row.stamp)
-            rules.decide_exchange(codes.seen_code(row), asker, now)
-            rules.check_shown(amount, row.currency)
-            together(
-                db,
-                _code_token(
-                    hash=fingerprint(code_token),
-                    code_id=row.code_id,
-                    card_id=row.card_id,
-                    store_id=asker.store_id,
-                    shopper_key=asker.shopper_key,
-                    order_reference=asker.order_reference,
-                    amount_minor=amount.amount_minor,
-                    currency=amount.currency,
-                    created_at=now,
-                    expires_at=now + rules.CODE_TOKEN_TTL,
-                ),
-                event_of(
-                    "code_token_made",
-                    at=now,
-                    card_id=row.card_id,
-                    facts={"store_id": asker.store_id, "order_reference": asker.order_reference},
-                ),
-            )
-            return code_token
-    except rules.Unaccepted as refusal:
-        codes.record_try(asker, refusal.reason)
-        raise CodeNotAccepted() from None
+    with one_try(watch_visitor(who, store_id=asker.store_id)):
+        hashes = hashes_to_look_up(code, for_anybody=True)
+        code_token = PREFIX + random_secret()
+        with codes.recorded(asker), transaction() as db:
+            _make(db, hashes, fingerprint(code_token), asker, amount)
+        return code_token
+
+
+def _make(db: Connection, hashes: Sequence[bytes], token_hash: bytes, asker: rules.Asker, amount: Money) -> None:
+    """Raises Unaccepted, CurrencyMismatch."""
+    row = db.execute(_FOUND, {"hashes": hashes, "asking_store": asker.store_id}).first()
+    if row is None:
+        raise rules.Unaccepted("unknown")
+    now = clock.read(row.stamp)
+    rules.decide_exchange(codes.seen_code(row), asker, now)
+    rules.check_shown(amount, row.currency)
+    together(
+        db,
+        _code_token(
+            hash=token_hash,
+            code_id=row.code_id,
+            card_id=row.card_id,
+            store_id=asker.store_id,
+            shopper_key=asker.shopper_key,
+            order_reference=asker.order_reference,
+            amount_minor=amount.amount_minor,
+            currency=amount.currency,
+            created_at=now,
+            expires_at=now + rules.CODE_TOKEN_TTL,
+        ),
+        event_of(
+            "code_token_made",
+            at=now,
+            card_id=row.card_id,
+            facts={"store_id": asker.store_id, "order_reference": asker.order_reference},
+        ),
+    )
 
 
 _code_token = row_of(CodeToken)

@@ -1,5 +1,7 @@
 """What exchange and code_token share: a code as they see it, and the note of a refused try."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +12,7 @@ from app import clock
 from app.db.base import AnyRow, AnySelect
 from app.db.together import Write, together
 from app.db.transaction import transaction
+from app.errors import CodeNotAccepted
 from app.events.event import event_of
 from app.issuance.models import Card, CardKey, Code, Programme, ProgrammeStore
 from app.redemption import rules
@@ -64,15 +67,25 @@ def seen_code(row: AnyRow) -> rules.CodeSeen:
         store_is_in_programme=row.store_is_in_programme,
         is_the_key=row.key_code_id == row.code_id,
         payment_id=row.payment_id,
+        card_id=row.card_id,
     )
 
 
-def record_try(asker: rules.Asker, reason: str) -> None:
-    """In a transaction of its own: the refused one is gone."""
-    with transaction() as db:
-        together(db, refused_code(asker, reason, at=clock.now(db)))
+@contextmanager
+def recorded(asker: rules.Asker) -> Iterator[None]:
+    """Keeps the event of a try that fails inside, in a transaction of its own: the refused one is gone.
+
+    Raises CodeNotAccepted in place of Unaccepted, whose reason is told to nobody else.
+    """
+    try:
+        yield
+    except rules.Unaccepted as refusal:
+        with transaction() as db:
+            together(db, refused_code(asker, refusal, at=clock.now(db)))
+        raise CodeNotAccepted() from None
 
 
-def refused_code(asker: rules.Asker, reason: str, *, at: datetime) -> Write:
-    """The event of a try that failed. Its reason is told to nobody else."""
-    return event_of("code_refused", at=at, facts={"store_id": asker.store_id, "reason": reason})
+def refused_code(asker: rules.Asker, refusal: rules.Unaccepted, *, at: datetime) -> Write:
+    """The event of a try that failed. It is not in the card's history, which its issuer reads."""
+    facts = {"store_id": asker.store_id, "reason": refusal.reason, "card_id": refusal.card_id}
+    return event_of("code_refused", at=at, facts={name: fact for name, fact in facts.items() if fact is not None})

@@ -12,8 +12,9 @@ from app.db.base import AnyRow, AnySelect, Base
 from app.db.request import CLAIM_REQUEST, Reference, answer_again, find_answer, keep_answer
 from app.db.together import Write, row_of, together, write
 from app.db.transaction import transaction
-from app.errors import CodeMistyped, CodeNotAccepted
+from app.errors import CodeMistyped
 from app.events.event import event_of
+from app.guard.tries import one_try, watch_store
 from app.ids import CardId, CodeId, PaymentId, new_id
 from app.issuance import one_key
 from app.issuance.code import read_code
@@ -52,15 +53,15 @@ def exchange_code(
 
     The same store and shopper again, while the payment is open, get the same payment.
 
-    Raises CodeMistyped (no try), CodeNotAccepted for every code that is not acceptable, CurrencyMismatch,
-    ReferenceReused, Busy.
+    Raises CodeMistyped (no try), TryLater before the code is looked at, CodeNotAccepted for every code that is not
+    acceptable, CurrencyMismatch, ReferenceReused, Busy.
     """
     code = read_code(typed)
     if code is None:
         raise CodeMistyped()
-    hashes = hashes_to_look_up(code)
-    try:
-        with transaction() as db:
+    with one_try(watch_store(asker.store_id, shopper_key=asker.shopper_key, network=asker.network)):
+        hashes = hashes_to_look_up(code)
+        with codes.recorded(asker), transaction() as db:
             code_id = find_code(db, hashes)
             if code_id is not None:
                 return exchange_proven(
@@ -70,9 +71,6 @@ def exchange_code(
             if again := find_answer(db, reference, Exchanged):
                 return again
             raise rules.Unaccepted("unknown")
-    except rules.Unaccepted as refusal:
-        codes.record_try(asker, refusal.reason)
-        raise CodeNotAccepted() from None
 
 
 def exchange_code_token(
@@ -91,17 +89,13 @@ def exchange_code_token(
     over, and for every code that is not acceptable; ReferenceReused, Busy.
     """
     token_hash = fingerprint(code_token)
-    try:
-        with transaction() as db:
-            if db.scalar(_TOKEN_KNOWN, {"wanted_token": token_hash}):
-                row = db.execute(_CLAIM_AND_LOCK_TOKEN, _wanted(asker, reference, wanted_token=token_hash)).one()
-                return _exchange(db, row, asker, reference, amount, hold_ttl_s, token_hash=token_hash)
-            if again := find_answer(db, reference, Exchanged):
-                return again
-            raise rules.Unaccepted("token_unknown")
-    except rules.Unaccepted as refusal:
-        codes.record_try(asker, refusal.reason)
-        raise CodeNotAccepted() from None
+    with codes.recorded(asker), transaction() as db:
+        if db.scalar(_TOKEN_KNOWN, {"wanted_token": token_hash}):
+            row = db.execute(_CLAIM_AND_LOCK_TOKEN, _wanted(asker, reference, wanted_token=token_hash)).one()
+            return _exchange(db, row, asker, reference, amount, hold_ttl_s, token_hash=token_hash)
+        if again := find_answer(db, reference, Exchanged):
+            return again
+        raise rules.Unaccepted("token_unknown")
 
 
 def find_code(db: Connection, hashes: Sequence[bytes]) -> CodeId | None:

@@ -35,7 +35,7 @@ _issued = IssuedOut()
     answer=schemas.PaymentOut,
     status=201,
     also={200: "The payment was open already"},
-    refuses=(errors.CodeMistyped, errors.CodeNotAccepted, errors.CurrencyMismatch),
+    refuses=(errors.CodeMistyped, errors.CodeNotAccepted, errors.CurrencyMismatch, errors.TryLater),
 )
 def post_payment(body: dict[str, Any]) -> Response:
     """Exchange a code for a payment
@@ -47,7 +47,9 @@ def post_payment(body: dict[str, Any]) -> Response:
     exchange = exchange_code_token if "code_token" in body else exchange_code
     exchanged = exchange(
         body.get("code_token") or body["code"],
-        asker=Asker(who.store_id, who.mode, shopper.get("key_hash"), body["order_reference"]),
+        asker=Asker(
+            who.store_id, who.mode, shopper.get("key_hash"), body["order_reference"], shopper.get("address_prefix")
+        ),
         reference=reference_of(who.party_id, "exchange_code"),
         amount=body["amount"],
         hold_ttl_s=body["hold_ttl_s"],

@@ -14,7 +14,7 @@ from app.errors import (
     PaymentClosed,
     PaymentUnconfirmed,
 )
-from app.ids import PaymentId, StoreId
+from app.ids import CardId, PaymentId, StoreId
 from app.money import Money
 
 #: So long a shopper's page and its store have to bring a code token to us.
@@ -28,12 +28,13 @@ LATE_SETTLE = timedelta(hours=72)
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """The store that asks, for which of its shoppers and which order."""
+    """The store that asks, for which of its shoppers and which order; `network` is where it says that he is."""
 
     store_id: StoreId
     mode: str
     shopper_key: str | None
     order_reference: str
+    network: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +52,17 @@ class CodeSeen:
     store_is_in_programme: bool
     is_the_key: bool
     payment_id: PaymentId | None
+    card_id: CardId | None = None
 
 
 class Unaccepted(CodeNotAccepted):
     """The code is not accepted."""
 
-    def __init__(self, reason: str) -> None:
-        """`reason` is for the audit events alone: every caller gets the same answer."""
+    def __init__(self, reason: str, card_id: CardId | None = None) -> None:
+        """Both are for the audit events alone: every caller gets the same answer."""
         super().__init__()
         self.reason = reason
+        self.card_id = card_id
 
 
 def decide_exchange(code: CodeSeen, asker: Asker, now: datetime) -> PaymentId | None:
@@ -68,25 +71,27 @@ def decide_exchange(code: CodeSeen, asker: Asker, now: datetime) -> PaymentId | 
     Raises Unaccepted for every no, in this order: dead, of another mode, of another programme's stores, of a closed
     card, lapsed, bound elsewhere, bound and over, another shopper's.
     """
+    if (reason := _reason_against(code, asker, now)) is not None:
+        raise Unaccepted(reason, code.card_id)
+    return code.payment_id if code.state == "bound" else None
+
+
+def _reason_against(code: CodeSeen, asker: Asker, now: datetime) -> str | None:
     if code.state == "dead" or not code.is_the_key:
-        raise Unaccepted("dead")
+        return "dead"
     if code.mode != asker.mode:
-        raise Unaccepted("other_mode")
+        return "other_mode"
     if not code.store_is_in_programme:
-        raise Unaccepted("other_programme")
+        return "other_programme"
     if code.card_state != "active":
-        raise Unaccepted("card_closed")
+        return "card_closed"
     if code.state == "live":
-        if code.card_expires_at <= now:
-            raise Unaccepted("lapsed")
-        return None
+        return "lapsed" if code.card_expires_at <= now else None
     if code.bound_store_id != asker.store_id:
-        raise Unaccepted("bound_elsewhere")
+        return "bound_elsewhere"
     if code.bound_until is None or code.bound_until <= now:
-        raise Unaccepted("binding_over")
-    if not _is_same_shopper(code, asker):
-        raise Unaccepted("other_shopper")
-    return code.payment_id
+        return "binding_over"
+    return None if _is_same_shopper(code, asker) else "other_shopper"
 
 
 def _is_same_shopper(code: CodeSeen, asker: Asker) -> bool:

@@ -1,16 +1,9 @@
 """Where a request came from, by our own sight and by the word of proxies that we trust, and by nobody else's."""
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-
 from flask import request
 
 from app.config import settings
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
-
-#: A v4 network is shared by many; of v6 every subscriber has a /64, and many have a /48 full of them.
-PREFIX_LENGTHS = {4: (24,), 6: (64, 48)}
+from app.web.networks import Address, read_address
 
 
 def client_address() -> Address | None:
@@ -38,23 +31,6 @@ def client_country() -> str | None:
     return country if len(country) == 2 and country.isascii() and country.isalpha() else None
 
 
-def prefixes_of(address: Address) -> tuple[Network, ...]:
-    """The networks by which guard knows an address, the narrowest first."""
-    return tuple(ip_network((int(address), length), strict=False) for length in PREFIX_LENGTHS[address.version])
-
-
 def is_trusted_proxy(address: Address | None) -> bool:
     """Whether what this peer says in its headers about others is believed."""
     return address is not None and any(address in network for network in settings().trusted_proxies)
-
-
-def read_address(text: str | None) -> Address | None:
-    """An address as a socket or a proxy writes it, without port or zone; None for anything else.
-
-    A v4 address that came through a socket for both families is the v4 address.
-    """
-    try:
-        found = ip_address((text or "").partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(found, "ipv4_mapped", None) or found

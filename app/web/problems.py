@@ -23,6 +23,7 @@ STATUS: Mapping[type[errors.Refusal], int] = {
     errors.InvalidDpopProof: 401,
     errors.UseDpopNonce: 401,
     errors.InsufficientScope: 403,
+    errors.CaptchaNeeded: 403,
     errors.NotFound: 404,
     errors.LinkNotAccepted: 404,
     errors.CheckoutNotFound: 404,

@@ -11,6 +11,7 @@ from werkzeug.exceptions import Forbidden
 
 from app.config import settings
 from app.errors import NotFound, TryLater
+from app.guard import pages as guard
 from app.guard.request_limits import count_stranger
 from app.ids import StoreId
 from app.redemption.code_token import make_code_token
@@ -108,8 +109,9 @@ def post_code_token(store_id: StoreId) -> Response:
     store = find_store(store_id)
     if store is None or not store.origins:
         raise NotFound("This store has no field for codes.")
+    who = guard.visitor(body["captcha"], purpose="widget", session=f"{store.id} {body['nonce']}")
     asker = Asker(store.id, store.mode, body["shopper_key"], body["order_reference"])
-    code_token = make_code_token(body["code"], asker=asker, amount=body["amount"])
+    code_token = make_code_token(body["code"], asker=asker, amount=body["amount"], who=who)
     return jsonify(code_token=code_token, expires_in=int(CODE_TOKEN_TTL.total_seconds()))
 
 
@@ -130,4 +132,4 @@ def _unusual_digits() -> str:
 @blueprint.context_processor
 def page_words() -> dict[str, Any]:
     """How the frame names its files."""
-    return {"asset": asset_url}
+    return {"asset": asset_url, "guard_asset": guard.asset_url}

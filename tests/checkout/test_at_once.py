@@ -21,7 +21,7 @@ from app.ledger.audit import audit
 from tests.at_once import at_once, split
 from tests.checkout.shop import Pushed, Shop, Shopper, csrf_of
 from tests.checkout.test_release import states
-from tests.world import World, rows
+from tests.world import World, rows, visitor
 
 
 def newest(pushed: Pushed) -> Any:
@@ -133,7 +133,7 @@ def test_of_many_wrong_codes_at_once_five_are_looked_at(app: Flask, shop: Shop, 
     pushed = shop.push()
     shopper.open(pushed)
     browser = browser_of(shopper, pushed)
-    _, refused = split(at_once([lambda: try_code(draw_code(), browser=browser) for _ in range(30)]))
+    _, refused = split(at_once([lambda: try_code(draw_code(), browser=browser, who=visitor()) for _ in range(30)]))
     assert {refusal.slug for refusal in refused} <= {"code-not-accepted", "busy", "checkout-over"}
     assert sum(isinstance(refusal, CodeNotAccepted) for refusal in refused) <= 5
     tried = rows(
@@ -149,7 +149,7 @@ def test_pressed_many_times_at_once_there_is_one_payment_and_the_last_code_is_go
     pushed, card_code = shop.push(), world.code().code
     shopper.open(pushed)
     browser = browser_of(shopper, pushed)
-    approved, refused = split(at_once([lambda: try_code(card_code, browser=browser) for _ in range(8)]))
+    approved, refused = split(at_once([lambda: try_code(card_code, browser=browser, who=visitor()) for _ in range(8)]))
     assert approved
     assert {refusal.slug for refusal in refused} <= {"busy"}
     answers = [shop.redeem(approval.code, pushed).status_code for approval in approved]

@@ -8,7 +8,7 @@ from app.ids import new_id
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import Asker
 from tests.api import Api, money
-from tests.world import gbp, make_world
+from tests.world import gbp, make_world, visitor
 
 #: A thing is named so often, by requests of all kinds, until a fresh one takes its turn.
 USES = 4
@@ -62,7 +62,7 @@ def _payment(api: Api, chance: Random) -> str:
 def _code_token(api: Api, chance: Random) -> str:
     """For the order, shopper and amount that a request may well be about."""
     asker = Asker(api.world.bookshop, "test", chance.choice(["shopper-1", None]), "order-1")
-    return make_code_token(api.world.code().code, asker=asker, amount=gbp(chance.randint(1, 6_000)))
+    return make_code_token(api.world.code().code, asker=asker, amount=gbp(chance.randint(1, 6_000)), who=visitor())
 
 
 MAKERS: dict[str, Callable[[Api, Random], str]] = {

@@ -83,7 +83,8 @@ def test_43_url_safe_characters_are_a_secret() -> None:
 @pytest.mark.parametrize(
     ("wait_s", "words"),
     [
-        (1, "a minute"),
+        (1, "a second"),
+        (59, "59 seconds"),
         (60, "a minute"),
         (61, "2 minutes"),
         (600, "10 minutes"),

@@ -108,7 +108,7 @@ def check_reissue_or_exchange_wins(world: World) -> None:
     code = world.claim(card.claim_link)
     mine: dict[str, Any] = {"issuer_id": world.issuer_id, "reference": reference(world.issuer_id)}
     outcomes = at_once(
-        [lambda: world.exchange(code.code), lambda: reissue_card(card.id, deliver="email", **mine)],
+        [lambda: world.exchange(code.code, shopper=card.id), lambda: reissue_card(card.id, deliver="email", **mine)],
     )
     won, refused = split(outcomes)
     assert len(won) == len(refused) == 1

@@ -8,6 +8,7 @@ from app.redemption.code_token import make_code_token
 from app.redemption.rules import Asker
 from tests.api import Api, money
 from tests.web.bodies import card_body, exchange_body, programme_body
+from tests.world import visitor
 
 #: A path, a body, and the status that it will get.
 Request = tuple[str, dict[str, Any], int]
@@ -42,7 +43,7 @@ def exchange_code_token(api: Api) -> Request:
     body = exchange_body("")
     asker = Asker(api.world.bookshop, "test", body["shopper"]["key_hash"], body["order_reference"])
     amount = Money(body["amount"]["amount_minor"], body["amount"]["currency"])
-    body["code_token"] = make_code_token(api.world.code().code, asker=asker, amount=amount)
+    body["code_token"] = make_code_token(api.world.code().code, asker=asker, amount=amount, who=visitor())
     del body["code"]
     return "/v1/payments", body, 201
 

@@ -9,7 +9,8 @@ from flask import Flask
 
 from app import config
 from app.config import settings
-from app.web.address import client_address, client_country, prefixes_of
+from app.web.address import client_address, client_country
+from app.web.networks import prefixes_of
 
 
 @pytest.fixture

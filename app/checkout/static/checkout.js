@@ -52,6 +52,28 @@
 
   let sent = false;
 
+  /** A live region must change to be read out, and a page that has just come is still being read. */
+  const say = (words) => setTimeout(() => (document.getElementById("said").textContent = words), 60);
+
+  function wait(button, words) {
+    sent = true;
+    button.setAttribute("aria-busy", "true");
+    say(words);
+  }
+
+  /** Then the form goes on its way, as if the button had been pressed at that moment. */
+  async function solveFor(form, button) {
+    wait(button, "Checking that you are not a robot. This takes a moment.");
+    const solution = await captcha.solve(JSON.parse(form.dataset.captcha));
+    [sent, form.elements.captcha.value] = [false, solution || ""];
+    button.removeAttribute("aria-busy");
+    if (solution) return button.click();
+    const alert = document.getElementById("alert");
+    alert.classList.remove("without-script");
+    document.getElementById("checking")?.remove();
+    say("The check could not be made");
+  }
+
   document.addEventListener("input", (event) => {
     if (event.target.name !== "code") return;
     if (!event.isComposing) regroup(event.target);
@@ -64,14 +86,17 @@
     const fault = field && faultOf(plain(field.value));
     if (fault) complain(field, fault);
     if (fault || sent) return event.preventDefault();
-    sent = true;
     const button = event.submitter || form.querySelector("button");
-    button.setAttribute("aria-busy", "true");
-    document.getElementById("said").textContent = "One moment, please";
+    if (form.dataset.captcha && !form.elements.captcha.value) {
+      event.preventDefault();
+      return solveFor(form, button);
+    }
+    wait(button, "One moment, please");
   });
 
   /** A page that the browser kept may be sent again. */
-  addEventListener("pageshow", () => {
+  addEventListener("pageshow", (event) => {
+    if (event.persisted === false) return; // it has just come, and may be solving a captcha
     sent = false;
     for (const button of document.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
   });
@@ -80,6 +105,10 @@
   document.addEventListener("DOMContentLoaded", () => {
     const told = document.querySelector(".alert:not([hidden])");
     const field = document.getElementById("code");
-    if (told && field) field.focus();
+    const going = document.querySelector("[data-goes-on] button");
+    if (going) {
+      going.focus();
+      going.click();
+    } else if (told && field) field.focus();
   });
 })();

@@ -80,13 +80,26 @@
     }
   }
 
-  /** Opening a link may be asked again with the same nonce: a lost answer costs nothing. */
-  async function askUntilAnswered(url, fields) {
+  /** Opening a link may be asked again with the same nonce: a lost answer costs nothing. A captcha is good once. */
+  async function askUntilAnswered(url, fields, button) {
+    let solution = null;
     for (let tried = 1; ; tried += 1) {
-      const answer = await ask(url, fields);
-      if (answer.page || tried === TRIES) return answer;
-      await wait(Math.min(Math.max(answer.again, FIRST_WAIT_MS * 2 ** (tried - 1)), 8000));
+      const answer = await ask(url, solution ? { ...fields, captcha: solution } : fields);
+      const challenge = answer.page?.querySelector(".stage").dataset.captcha;
+      if ((answer.page && !challenge) || tried === TRIES) return answer;
+      if (challenge) solution = await solve(JSON.parse(challenge), button);
+      else await wait(Math.min(Math.max(answer.again, FIRST_WAIT_MS * 2 ** (tried - 1)), 8000));
+      if (challenge && !solution) return answer;
     }
+  }
+
+  /** Whoever waits is told for what. */
+  async function solve(challenge, button) {
+    button.textContent = "Checking for robots…";
+    say("Checking that you are not a robot. This takes a moment.");
+    const solution = await captcha.solve(challenge);
+    button.textContent = "One moment…";
+    return solution;
   }
 
   // ── showing ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,7 +171,7 @@
   // ── what can be pressed ──────────────────────────────────────────────────────────────────────────────────────
 
   async function openLink(button) {
-    const answer = await askUntilAnswered(base, offer);
+    const answer = await askUntilAnswered(base, offer, button);
     if (!answer.page) return complain(answer.busy ? BUSY : UNREACHED, button);
     show(answer.page);
     if (answer.ok || answer.status === 404) forget();

@@ -12,10 +12,14 @@
     "code-not-accepted": "This code is not accepted here. It may have been used already.",
     "currency-mismatch": "This gift card is in another currency.",
     "try-later": "Those were many tries. Please wait a little before the next.",
+    "captcha-needed": "Your browser could not show that it is no robot. Please try later, or in another browser.",
     busy: "Many people are here at once. Please try again in some seconds.",
     unreachable: "We could not be reached. Please check your connection and try again.",
     "invalid-request": "This field does not work as it should. Please tell the shop.",
   };
+
+  /** Marks this frame, to which a captcha is bound. */
+  const NONCE = crypto.getRandomValues(new Uint8Array(16)).reduce((hex, byte) => hex + byte.toString(16).padStart(2, "0"), "");
 
   const root = document.documentElement;
   const [form, field] = [document.forms[0], document.getElementById("field")];
@@ -167,18 +171,27 @@
     calm();
     [isAsking, field.readOnly] = [true, true];
     form.setAttribute("aria-busy", "true");
-    const answer = await askUntilAnswered({ code, ...offer });
+    const answer = await askUntilAnswered({ code, nonce: NONCE, ...offer });
     [isAsking, field.readOnly] = [false, false];
     form.removeAttribute("aria-busy");
     if (answer.code_token) accept(answer);
     else refuse(answer.slug in SAYINGS ? answer.slug : "unreachable", answer);
   }
 
-  /** A busy service is asked again before the shopper hears of it. Not all at the same moment. */
+  /** A busy service is asked again before the shopper hears of it. Not all at the same moment. A captcha is good once. */
   async function askUntilAnswered(asked) {
+    let solution = null;
     for (let tried = 1; ; tried += 1) {
-      const answer = await ask(asked);
-      if (answer.slug !== "busy" || tried === TRIES) return answer;
+      const answer = await ask(solution ? { ...asked, captcha: solution } : asked);
+      const isToAskAgain = answer.slug === "busy" || answer.challenge;
+      if (!isToAskAgain || tried === TRIES) return answer;
+      if (answer.challenge) {
+        done.textContent = "Checking that you are not a robot…";
+        solution = await captcha.solve(answer.challenge);
+        done.textContent = "";
+        if (!solution) return answer;
+        continue;
+      }
       const wait_s = Math.min(answer.retry_after_s || 1, 8) * (0.5 + Math.random() / 2);
       await new Promise((resolve) => setTimeout(resolve, wait_s * 1000));
     }
@@ -196,9 +209,9 @@
         redirect: "error",
         signal: AbortSignal.timeout?.(PATIENCE_MS),
       });
-      const { code_token, expires_in, slug } = await answer.json();
+      const { code_token, expires_in, slug, challenge } = await answer.json();
       if (answer.ok) return { code_token, expires_in };
-      return { slug, retry_after_s: Number(answer.headers.get("Retry-After")) || undefined };
+      return { slug, challenge, retry_after_s: Number(answer.headers.get("Retry-After")) || undefined };
     } catch {
       return {};
     }

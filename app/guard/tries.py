@@ -1,0 +1,210 @@
+"""A try of a code: counted before anybody looks at it, in a transaction of its own, and given back when it was right.
+
+Nobody waits here, and nobody slips through between look and note: a try that is under way counts as a wrong one.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection
+
+from app.config import settings
+from app.db.transaction import transaction
+from app.errors import Busy, CodeNotAccepted, LinkNotAccepted, TryLater
+from app.guard import backoff, counts
+from app.guard.backoff import Count
+from app.guard.counts import Counted, Found, Noted
+from app.guard.keys import ANYBODY, Key, Kind, browser_keys, shopper_keys, store_key
+from app.ids import StoreId
+from app.web.networks import Address
+
+#: What says that a code, or a link's key, was wrong.
+WRONG = (CodeNotAccepted, LinkNotAccepted)
+#: After so many wrong tries from a network a page of ours asks for a captcha.
+CAPTCHA_AFTER = 3
+#: A store's good exchanges are counted anew so often, and only while its wrong ones are many.
+RECKONED_FOR = timedelta(minutes=1)
+
+_NAMED = "This shopper tried many wrong codes: have the code compared, and wait as Retry-After says."
+_UNNAMED = (
+    "This store sent many wrong codes, so that those without a shopper are slowed down: wait as Retry-After says, or "
+    "name the shopper (shopper.key_hash), who has tries of his own."
+)
+_VISITING = "There were many wrong tries from your network."
+
+log = structlog.get_logger(__name__)
+
+Decision = Callable[[Key, Count, datetime, int], Count]
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody at a page of ours. `prove` looks at the captcha that came along, once it is asked, and raises
+    CaptchaNeeded; without it none is asked."""
+
+    address: Address | None
+    prove: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Whose try it is: `own` counts may make it wait, `noted` ones hear of it when it was wrong, and `suspicious` ones
+    have it show first that it is no robot."""
+
+    own: tuple[Key, ...]
+    noted: tuple[Key, ...]
+    too_many: str
+    suspicious: tuple[Key, ...] = ()
+    prove: Callable[[], None] | None = None
+
+
+def watch_store(store_id: StoreId, *, shopper_key: str | None, network: str | None = None) -> Watched:
+    """A store that tries a code for a shopper, whom it may name. What others try there delays him only if it does not.
+
+    `network` is where it says that the shopper comes from.
+    """
+    store = store_key(store_id)
+    if shopper_key is None:
+        return Watched((store,), (ANYBODY,), _UNNAMED)
+    return Watched(shopper_keys(store_id, shopper_key, network), (store, ANYBODY), _NAMED)
+
+
+def watch_visitor(who: Visitor, *, store_id: StoreId | None = None) -> Watched:
+    """Somebody at a page of ours. What is wrong here never counts for the store whose order the page is for; where
+    that has many wrong codes, a captcha is asked here too."""
+    own = browser_keys(who.address)
+    suspicious = (*own, ANYBODY) if store_id is None else (*own, ANYBODY, store_key(store_id))
+    return Watched(own, (ANYBODY,), _VISITING, suspicious, who.prove)
+
+
+@contextmanager
+def one_try(who: Watched) -> Iterator[None]:
+    """Inside, one code or key is looked at. A right one gives the try back, and halves what was wrong before.
+
+    Raises TryLater, Busy, and what `prove` does, all before anything is looked at.
+    """
+    if who.prove is not None:
+        _ask_for_captcha(who, who.prove)
+    _take(who)
+    try:
+        yield
+    except WRONG:
+        _settle(who.noted, _note_wrong)
+        raise
+    except BaseException:
+        _settle(who.own, _give_back)
+        raise
+    _settle(who.own, _note_success)
+
+
+def is_captcha_asked(who: Watched) -> bool:
+    """Whether the next try from this page needs a captcha. Raises Busy."""
+    with transaction() as db:
+        return _is_suspicious(*counts.read(db, [key.mark for key in who.suspicious]), who.suspicious)
+
+
+def _ask_for_captcha(who: Watched, prove: Callable[[], None]) -> None:
+    """Whoever has to wait is told so first, and keeps the captcha that he has solved."""
+    with transaction() as db:
+        found, now = counts.read(db, [key.mark for key in who.suspicious])
+    for key in who.own:
+        if (seen := found.get(key.mark)) is not None and not backoff.is_free(seen.count, now):
+            raise _later(who, backoff.Wait(seen.count.free_at, now))
+    if _is_suspicious(found, now, who.suspicious):
+        prove()
+
+
+def _is_suspicious(found: Found, now: datetime, keys: Sequence[Key]) -> bool:
+    return any(_asks_for_captcha(key, found[key.mark], now) for key in keys if key.mark in found)
+
+
+def _asks_for_captcha(key: Key, seen: Counted, now: datetime) -> bool:
+    match key.kind:
+        case Kind.PERSON:
+            return backoff.unforgiven(seen.count, now) > CAPTCHA_AFTER - 1
+        case Kind.STORE:
+            return backoff.is_spent(seen.count, now, budget=seen.budget or backoff.LEAST_BUDGET)
+        case Kind.ANYBODY:
+            return backoff.is_unusual(seen.count, now, usual_per_s=settings().usual_wrong_codes_per_s)
+
+
+def _take(who: Watched) -> None:
+    try:
+        _change(who.own, _count_try)
+    except backoff.Wait as wait:
+        raise _later(who, wait) from None
+
+
+def _later(who: Watched, wait: backoff.Wait) -> TryLater:
+    return TryLater(who.too_many, retry_after_s=wait.seconds)
+
+
+def _settle(keys: Sequence[Key], decide: Decision) -> None:
+    """What the try came to is told in any case: a count that could not be mended is mended by time."""
+    try:
+        _change(keys, decide)
+    except Busy as busy:
+        log.warning("try_not_settled", reason=busy.detail)
+
+
+def _change(keys: Sequence[Key], decide: Decision) -> None:
+    with transaction(durable=False) as db:
+        found, now = counts.lock(db, [key.mark for key in keys])
+        counts.write(db, {key.mark: _decided(db, key, found[key.mark], now, decide) for key in keys})
+
+
+def _decided(db: Connection, key: Key, seen: Counted, now: datetime, decide: Decision) -> Noted:
+    if key.kind is Kind.STORE:
+        seen = _reckoned(db, key, seen, now)
+    budget = seen.budget or backoff.LEAST_BUDGET
+    count = decide(key, seen.count, now, budget)
+    match key.kind:
+        case Kind.PERSON:
+            leaks_per_s = 1 / backoff.LONGEST_S
+        case Kind.STORE:
+            leaks_per_s = budget / 60
+        case Kind.ANYBODY:
+            leaks_per_s = settings().usual_wrong_codes_per_s
+    return Noted(replace(seen, count=count), backoff.over_at(count, leaks_per_s=leaks_per_s))
+
+
+def _reckoned(db: Connection, key: Key, seen: Counted, now: datetime) -> Counted:
+    """With the store's budget, where it may be more than every store's: in time, before another try would be slowed."""
+    is_fresh = seen.budgeted_at is not None and now - seen.budgeted_at < RECKONED_FOR
+    if is_fresh or not backoff.is_spent(seen.count, now, budget=backoff.LEAST_BUDGET - 2):
+        return seen
+    since = now - timedelta(hours=1)
+    good = db.exec_driver_sql(_GOOD_EXCHANGES, (since, key.name)).scalar_one()
+    return Counted(seen.count, backoff.budget_of(good), now)
+
+
+_GOOD_EXCHANGES = """
+SELECT count(*) FROM event WHERE kind = 'code_exchanged' AND at > $1 AND facts->>'store_id' = $2
+"""
+
+
+def _count_try(key: Key, seen: Count, now: datetime, budget: int) -> Count:
+    if key.kind is Kind.STORE:
+        return backoff.take_unnamed_try(seen, now, budget=budget)
+    return backoff.take_try(seen, now, free=key.free)
+
+
+def _give_back(key: Key, seen: Count, now: datetime, budget: int) -> Count:
+    if key.kind is Kind.STORE:
+        return backoff.give_back_unnamed_try(seen, now, budget=budget)
+    return backoff.give_back_try(seen, now, free=key.free)
+
+
+def _note_success(key: Key, seen: Count, now: datetime, budget: int) -> Count:
+    if key.kind is Kind.STORE:
+        return backoff.give_back_unnamed_try(seen, now, budget=budget)
+    return backoff.note_success(seen, now, free=key.free)
+
+
+def _note_wrong(key: Key, seen: Count, now: datetime, budget: int) -> Count:
+    if key.kind is Kind.STORE:
+        return backoff.note_wrong(seen, now, budget=budget)
+    return backoff.note_wrong_anywhere(seen, now, usual_per_s=settings().usual_wrong_codes_per_s)
