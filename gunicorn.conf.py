@@ -22,7 +22,7 @@ workers = 2
 worker_class = "app.web.whole_requests.WholeRequestWorker"
 #: They take turns at Python's lock, and wait at most for each other's database: more of them are only slower.
 threads = 4
-#: Of one process, slow and idle ones included; each may keep up to 96 KiB.
+#: Of one process, slow and idle ones included; each may keep up to 96 KiB of a request, or an answer but for files.
 worker_connections = 400
 #: Read once, then forked. Nothing connects before the fork: app/db/engine.py gives each process its own pool.
 preload_app = True

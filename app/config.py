@@ -8,6 +8,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from email.utils import parseaddr
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,6 +24,16 @@ PEPPER_EPOCH = struct.Struct(">32s32sIII")
 
 #: The one role that the service runs as: it can add to the books, and change nothing in them.
 SERVICE_ROLE = "scrip_service"
+
+#: Where requests may be counted beside the database, by the URL's scheme, and the package that it needs.
+LIMIT_STORAGES = {
+    "redis": "redis",
+    "rediss": "redis",
+    "redis+unix": "redis",
+    "valkey": "valkey",
+    "valkeys": "valkey",
+    "valkey+unix": "valkey",
+}
 
 KEY_FILES = ("pepper", "personal", "sealing", "session", "hashing")
 
@@ -72,6 +83,22 @@ class Smtp:
     sender: str
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many requests in how much time, as `1200/minute`, and the storage that counts them.
+
+    `per_client`: of one OAuth client, and of one address at the OAuth endpoints, where it is not known yet.
+    `per_address`: of one address (v6: of one /64) on pages, in the widget and with access tokens that are not good.
+    `per_site`: of one v6 /48. `wrong_secrets`: of one address for one client.
+    """
+
+    storage_url: str = field(default="pg://", repr=False)
+    per_client: str = "12000/minute"
+    per_address: str = "1200/minute"
+    per_site: str = "6000/minute"
+    wrong_secrets: str = "20/minute"
 
 
 @dataclass(frozen=True)
@@ -133,6 +160,7 @@ class Settings:
     smtp: Smtp
     argon2: Argon2Cost = Argon2Cost()
     issuing: IssuingLimits = IssuingLimits()
+    limits: Limits = Limits()
     link_valid_days: int = 90
     log_level: str = "INFO"
     database_pool_size: int = 10
@@ -164,6 +192,7 @@ class Settings:
             smtp=_smtp(environ),
             argon2=read_argon2(environ),
             issuing=_issuing(environ),
+            limits=_limits(environ),
             link_valid_days=_whole(environ, "LINK_VALID_DAYS", 90, least=1),
             log_level=_one_of(environ, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
             database_pool_size=_whole(environ, "DATABASE_POOL_SIZE", 10, least=2),
@@ -401,6 +430,31 @@ def _hook_secret(path: str | None, *, is_needed: bool) -> bytes | None:
     if not 24 <= len(secret) <= 64:
         raise UnsafeSettings("ALARM_WEBHOOK_SECRET_FILE must hold whsec_ and 24 to 64 random bytes in base64")
     return secret
+
+
+def _limits(environ: Mapping[str, str]) -> Limits:
+    """Memory is no storage: each process would count for itself, and two of them let twice as much through."""
+    storage_url = environ.get("LIMITS_STORAGE_URL", "").strip() or "pg://"
+    scheme = storage_url.partition("://")[0]
+    if storage_url != "pg://" and scheme not in LIMIT_STORAGES:
+        raise UnsafeSettings(f"LIMITS_STORAGE_URL must be pg://, or begin with one of {', '.join(LIMIT_STORAGES)}")
+    package = LIMIT_STORAGES.get(scheme)
+    if package and find_spec(package) is None:
+        raise UnsafeSettings(f"LIMITS_STORAGE_URL needs a package that is not here: .venv/bin/pip install {package}")
+    return Limits(
+        storage_url=storage_url,
+        per_client=_rate(environ, "LIMIT_PER_CLIENT", Limits.per_client),
+        per_address=_rate(environ, "LIMIT_PER_ADDRESS", Limits.per_address),
+        per_site=_rate(environ, "LIMIT_PER_SITE", Limits.per_site),
+        wrong_secrets=_rate(environ, "LIMIT_WRONG_SECRETS", Limits.wrong_secrets),
+    )
+
+
+def _rate(environ: Mapping[str, str], name: str, default: str) -> str:
+    rate = environ.get(name, "").strip() or default
+    if not re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour)", rate):
+        raise UnsafeSettings(f"{name} must be a number of requests in a second, minute or hour, such as {default}")
+    return rate
 
 
 def read_argon2(environ: Mapping[str, str]) -> Argon2Cost:

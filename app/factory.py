@@ -10,10 +10,12 @@ from app.checkout.release import release_abandoned
 from app.db.request import forget_old_requests
 from app.db.transaction import transaction
 from app.guard import pages as guard_pages
+from app.guard import request_limits
 from app.guard.alarm_sending import send_alarm_hooks, send_alarm_mail
 from app.guard.alarm_watch import forget_alarms, watch
 from app.guard.captcha import forget_spent_captchas
 from app.guard.counts import forget_counts
+from app.guard.limit_storage import forget_request_counts
 from app.holder import pages as holder_pages
 from app.issuance import routes as issuance_routes
 from app.issuance.letters import fill_letter
@@ -60,12 +62,14 @@ def create_app(settings: config.Settings) -> Flask:
     app.register_blueprint(checkout_pages.blueprint)
     app.register_blueprint(widget_pages.blueprint)
     app.add_url_rule("/healthz", "health", show_health)
+    request_limits.register(app, also=("docs", "api-docs.openapi_json"))
     return app
 
 
 def wire(settings: config.Settings) -> None:
     """What the service, the worker and the commands share: settings, logs, and how letters are filled."""
     config.use(settings)
+    request_limits.use_storage()
     configure_mappers()  # or the first threads of a fresh process do so at once, and one reads with half of a mapping
     logs.configure(settings.log_level)
     for kind in LETTERS:
@@ -85,6 +89,7 @@ def worker_tasks() -> list[Task]:
         Task("forget_code_tokens", 600, forget_code_tokens),
         Task("forget_counts", 600, forget_counts),
         Task("forget_captchas", 600, forget_spent_captchas),
+        Task("forget_request_counts", 60, forget_request_counts),
         Task("alarms", 10, watch),
         Task("alarm_mail", 1, send_alarm_mail),
         Task("alarm_hooks", 1, send_alarm_hooks),

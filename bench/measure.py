@@ -31,7 +31,7 @@ from bench.held import add_held_payments, tail_of
 from bench.load import Load, drive, post, told
 from bench.population import Population, populate
 from bench.server import connected, migrated
-from tests.service import real_keys, served
+from tests.service import FAR_LIMITS, real_keys, served
 from tests.world import ROOMY
 
 #: A disk that is waited for, as in production, and memory for a million cards.
@@ -139,6 +139,7 @@ def _prepare(server: EmbeddedPostgres, cards: int, amounts: Amounts, folder: Pat
         keys=config.read_keys(real_keys(keys_dir)),
         smtp=config.Smtp("127.0.0.1", 25, "none", "cards@scrip.example"),
         issuing=ROOMY,
+        limits=FAR_LIMITS,
     )
     wire(settings)
     ensure_keys()

@@ -7,6 +7,7 @@ import app.db.request
 import app.events.event
 import app.guard.alarm_models
 import app.guard.captcha_models
+import app.guard.limit_models
 import app.guard.models
 import app.issuance.models
 import app.ledger.models

@@ -20,8 +20,10 @@ from app.db.embedded import EmbeddedPostgres, temporary_postgres
 from app.db.engine import engine
 from app.db.migrate import bootstrap, upgrade
 from app.factory import create_app
+from app.guard import request_limits
 from app.key_files import make_key_files
 from app.oauth.keys import forget_keys
+from tests.service import FAR_LIMITS
 from tests.world import ROOMY, World, forgive_all, make_world
 
 #: Far below what `from_env` accepts: only this module can name it.
@@ -96,10 +98,12 @@ def database(urls: dict[str, str], keys_dir: Path) -> config.Settings:
         smtp=config.Smtp("127.0.0.1", 25, "none", "cards@scrip.example"),
         argon2=CHEAP,
         issuing=ROOMY,
+        limits=FAR_LIMITS,
         database_pool_size=60,
         captcha_cost=20,
     )
     config.use(settings)
+    request_limits.use_storage()
     return settings
 
 

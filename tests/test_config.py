@@ -87,6 +87,13 @@ def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
             {"ALARM_WEBHOOK_URL": "https://hooks.example/in", "ALARM_WEBHOOK_SECRET_FILE": "/nowhere"},
             "ALARM_WEBHOOK_SECRET_FILE cannot be read",
         ),
+        ({"LIMITS_STORAGE_URL": "memory://"}, "must be pg://"),
+        ({"LIMITS_STORAGE_URL": "pg://db.example/scrip"}, "must be pg://"),
+        ({"LIMITS_STORAGE_URL": "memcached://db.example"}, "must be pg://"),
+        ({"LIMIT_PER_CLIENT": "0/minute"}, "LIMIT_PER_CLIENT must be a number of requests"),
+        ({"LIMIT_PER_ADDRESS": "1200 per minute"}, "LIMIT_PER_ADDRESS must be a number of requests"),
+        ({"LIMIT_PER_SITE": "1/minute;2/hour"}, "LIMIT_PER_SITE must be a number of requests"),
+        ({"LIMIT_WRONG_SECRETS": "many"}, "LIMIT_WRONG_SECRETS must be a number of requests"),
     ],
 )
 def test_what_is_unsafe_is_refused_with_advice(safe: dict[str, str], changed: dict[str, str], said: str) -> None:
@@ -116,6 +123,15 @@ def test_what_alarms_need_is_read_and_its_secrets_are_not_shown(safe: dict[str, 
     assert (alarms.webhook_secret, alarms.rates) == (b"ABC" * 8, {"JPY": 150, "HUF": 350})
     assert (alarms.thresholds.new_links, alarms.thresholds.openings) == (7, 30)
     assert not any(secret in repr(alarms) for secret in ("planted", "ABC", "ops@"))
+
+
+def test_a_storage_whose_package_is_missing_is_refused(safe: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = safe | {"LIMITS_STORAGE_URL": "rediss://:hush@redis.example/0"}
+    settings = Settings.from_env(redis)
+    assert "hush" not in repr(settings)
+    monkeypatch.setattr("app.config.find_spec", lambda _: None)
+    with pytest.raises(UnsafeSettings, match="pip install redis"):
+        Settings.from_env(redis)
 
 
 def test_a_key_file_that_others_can_read_is_refused(safe: dict[str, str]) -> None:

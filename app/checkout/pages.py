@@ -31,6 +31,7 @@ from app.errors import (
 )
 from app.guard import pages as guard
 from app.guard.marks import prefix_mark
+from app.guard.request_limits import count_stranger
 from app.holder.pages import asset_url
 from app.holder.rules import wait_in_words
 from app.oauth.authorization_response import ACCESS_DENIED, PATH, answer_uri
@@ -63,6 +64,17 @@ def begin() -> None:
     """A holder acts, and sends little."""
     acting.set(Acting("holder", acting.get().request_id, origin_of_request(prefix_mark)))
     request.max_content_length = MAX_BODY_BYTES
+
+
+blueprint.before_request(count_stranger)
+
+
+@blueprint.errorhandler(TryLater)
+def answer_limited(refusal: TryLater) -> Response:
+    """Who asks too often is refused before any view."""
+    answer = _page("later", status=status_of(refusal))
+    answer.headers["Retry-After"] = str(refusal.retry_after_s)
+    return answer
 
 
 @blueprint.after_request

@@ -13,6 +13,7 @@ from app.config import settings
 from app.errors import Busy, InvalidRequest, LinkNotAccepted, Refusal, TryLater
 from app.guard import pages as guard
 from app.guard.marks import prefix_mark
+from app.guard.request_limits import count_stranger
 from app.guard.tries import Visitor
 from app.holder import opening, schemas, sessions
 from app.holder.browser import browser_family
@@ -24,7 +25,7 @@ from app.web.address import client_address, origin_of_request
 from app.web.arguments import read_json
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, finish_page, is_cross_site, is_same_origin, page_words
-from app.web.problems import status_of
+from app.web.problems import answer_refusal, status_of
 
 View = Callable[..., Response]
 Fields = Mapping[str, Any]
@@ -44,6 +45,16 @@ def begin() -> None:
     """A holder acts, and sends little."""
     acting.set(Acting("holder", acting.get().request_id, origin_of_request(prefix_mark)))
     request.max_content_length = MAX_BODY_BYTES
+
+
+blueprint.before_request(count_stranger)
+
+
+@blueprint.errorhandler(TryLater)
+def answer_limited(refusal: TryLater) -> Response:
+    """Who asks too often is refused before any view."""
+    link_id = (request.view_args or {}).get("link_id")
+    return _refusal_page(refusal, link_id) if link_id and _wants_page() else answer_refusal(refusal)
 
 
 @blueprint.after_request

@@ -6,7 +6,8 @@ from typing import ParamSpec, TypeVar
 
 from flask import g, request
 
-from app.errors import Busy, InsufficientScope, InvalidAccessToken
+from app.errors import Busy, InsufficientScope, InvalidAccessToken, TryLater
+from app.guard.request_limits import count_client, count_stranger
 from app.oauth.access_token import Caller, admit, read_claims
 from app.oauth.scopes import ALL_SCOPES
 from app.web.context import Acting, acting
@@ -23,7 +24,7 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     A token that a holder's approval made is good for that payment alone: for a view whose `payment_id` is this one.
 
     From here on the client acts, for the events and the logs. The view raises InvalidAccessToken, InvalidDpopProof,
-    UseDpopNonce, InsufficientScope (its fact `scope` names what would do), Busy.
+    UseDpopNonce, InsufficientScope (its fact `scope` names what would do), TryLater, Busy.
     The decorated view carries `required_scopes`.
     """
     if not scopes or not set(scopes) <= set(ALL_SCOPES):
@@ -53,15 +54,26 @@ def caller() -> Caller:
 
 
 def _authorise(scopes: tuple[str, ...]) -> Caller:
-    scheme, text = _presented()
-    claims = read_claims(text)
-    try:
-        found = admit(claims, scheme=scheme, text=text)
-    except Busy:  # the log says whom it kept waiting
-        _act(claims["client_id"])
-        raise
+    found = _admitted()
     if not found.scopes.intersection(scopes):
         raise InsufficientScope(scope=" ".join(scopes))
+    return found
+
+
+def _admitted() -> Caller:
+    """Who is calling, and not too often. Whoever has no good access token is a stranger, who may try even less."""
+    try:
+        scheme, text = _presented()
+        claims = read_claims(text)
+        try:
+            found = admit(claims, scheme=scheme, text=text)
+            count_client(found.client_id)
+        except (Busy, TryLater):  # the log says whom it kept waiting
+            _act(claims["client_id"])
+            raise
+    except InvalidAccessToken:
+        count_stranger()
+        raise
     return found
 
 

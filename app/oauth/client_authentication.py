@@ -8,6 +8,8 @@ from urllib.parse import unquote_plus
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
 
 from app.config import settings
+from app.guard.request_limits import check_wrong_secrets, count_wrong_secret
+from app.ids import is_id
 from app.oauth import client_assertion, mutual_tls
 from app.oauth.clients import (
     CERTIFICATE_METHOD,
@@ -48,7 +50,7 @@ def identify_client(authorization: str | None, parameters: Mapping[str, str]) ->
     """The client behind an Authorization header, an assertion among the body's parameters, or else a certificate.
 
     From here on it acts, for the events and the logs. Raises InvalidRequestError for two methods at once, ClientRefused
-    for everything else that is not acceptable, Busy.
+    for everything else that is not acceptable, TryLater after many wrong secrets, Busy.
     """
     if authorization is not None and OTHER_METHODS.intersection(parameters):
         raise InvalidRequestError("Use one method of client authentication, not two.")
@@ -83,8 +85,14 @@ def _certified(parameters: Mapping[str, str]) -> Client | None:
 
 
 def _with_secret(authorization: str) -> Client | None:
-    credentials = _basic_credentials(authorization)
-    return None if settings().fapi_only else authenticate_client(*credentials)
+    client_id, client_secret = _basic_credentials(authorization)
+    if settings().fapi_only or not is_id(client_id, "cli"):
+        return None
+    check_wrong_secrets(client_id)
+    client = authenticate_client(client_id, client_secret)
+    if client is None:
+        count_wrong_secret(client_id)
+    return client
 
 
 def _basic_credentials(authorization: str) -> tuple[str, str]:

@@ -9,7 +9,8 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from app import metrics
-from app.errors import Busy, InvalidDpopProof, UseDpopNonce
+from app.errors import Busy, InvalidDpopProof, TryLater, UseDpopNonce
+from app.web.problems import status_of
 
 FORM = "application/x-www-form-urlencoded"
 MAX_BODY_BYTES = 8192
@@ -32,11 +33,17 @@ def answered(make: Callable[[], Response]) -> Response:
         answer = jsonify(error=error.slug.replace("-", "_"), error_description=error.detail)
         answer.status_code = 400
         answer.headers.update(NO_STORE)
-    except Busy as error:
-        metrics.count_refusal(error.slug)
-        answer = jsonify(error="temporarily_unavailable", error_description=error.detail)
-        answer.status_code = 503
-        answer.headers.update({**NO_STORE, "Retry-After": str(error.retry_after_s)})
+    except (Busy, TryLater) as error:
+        answer = answer_later(error)
+    return answer
+
+
+def answer_later(refusal: Busy | TryLater) -> Response:
+    """RFC 6749 has a word for a server that cannot answer now, and none for a client that asks too often."""
+    metrics.count_refusal(refusal.slug)
+    answer = jsonify(error="temporarily_unavailable", error_description=refusal.detail)
+    answer.status_code = status_of(refusal)
+    answer.headers.update({**NO_STORE, "Retry-After": str(refusal.retry_after_s)})
     return answer
 
 

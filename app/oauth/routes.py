@@ -4,11 +4,13 @@ from authlib.oauth2 import OAuth2Error
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from app.errors import InsufficientScope, InvalidAccessToken
+from app.errors import InsufficientScope, InvalidAccessToken, TryLater
+from app.guard.request_limits import count_unproven
 from app.ids import SecretId
 from app.oauth import (
     client_secrets,
     dpop,
+    endpoint,
     introspection,
     keys,
     metadata,
@@ -22,16 +24,26 @@ from app.oauth.client_authentication import identify_client
 from app.oauth.clients import read_client, replace_keys
 from app.oauth.key_ring import JWKS_MAX_AGE_S
 from app.web.arguments import body_json
+from app.web.problems import answer_refusal
 
 blueprint = Blueprint("oauth", __name__)
 blueprint.after_app_request(dpop.hand_out_nonce)
+blueprint.before_request(count_unproven)
 
 OWN = "/oauth/clients/me"
 MANAGE = "client.manage"
+#: Where a refusal is worded as RFC 6749, section 5.2, has it.
+PROTOCOL = (token_endpoint.PATH, pushed_authorization.PATH, revocation.PATH, introspection.PATH)
 JWK_SET = "application/jwk-set+json"
 
 #: A store's page may verify a balance token in the browser, so anyone's script may read these.
 PUBLIC = {"Cache-Control": f"public, max-age={JWKS_MAX_AGE_S}", "Access-Control-Allow-Origin": "*"}
+
+
+@blueprint.errorhandler(TryLater)
+def answer_limited(refusal: TryLater) -> Response:
+    """Who asks too often is refused before any view: at the protocol's endpoints in its own words."""
+    return endpoint.answer_later(refusal) if request.path in PROTOCOL else answer_refusal(refusal)
 
 
 @blueprint.post(token_endpoint.PATH)

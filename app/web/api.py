@@ -155,6 +155,7 @@ GUARDED = (
     errors.InvalidDpopProof,
     errors.UseDpopNonce,
     errors.InsufficientScope,
+    errors.TryLater,
     errors.Busy,
 )
 #: and any POST so, besides,

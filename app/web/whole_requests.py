@@ -1,12 +1,16 @@
-"""How gunicorn's threads are kept for requests that have arrived whole: whoever sends slowly holds none of them.
+"""How gunicorn's threads are kept for requests that are here whole: whoever sends or reads slowly holds none of them.
 
-gunicorn's own threaded worker gives a connection a thread with its first byte, and then waits in it without an end: as
-many slow senders as there are threads stop the service. It also lingers for two seconds, in the one loop that accepts
-connections, over each that it closes. Here both wait in the poller. TLS ends in the proxy: this worker speaks none.
+gunicorn's own threaded worker gives a connection a thread with its first byte, and then waits in it without an end, for
+the rest of the request and for room for the answer: as many slow clients as there are threads stop the service. It also
+lingers for two seconds, in the one loop that accepts connections, over each that it closes. Here all of them wait in
+the poller. TLS ends in the proxy: this worker speaks none.
 """
 
+import mmap
 import re
+import selectors
 import socket
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -20,10 +24,15 @@ from app.web.requests import MAX_BODY_BYTES
 ARRIVES_WITHIN_S = 10
 #: A body of the largest size with its head; chunks have some more around them. What is longer is cut off.
 MOST_BYTES = MAX_BODY_BYTES + 32 * 1024
+#: Within this time an answer must be taken; some of it within gunicorn's `keepalive`, again and again.
+TAKEN_WITHIN_S = 60
 #: So long, in a thread, the rest of a body is read that was refused by its length.
 DRAINS_WITHIN_S = 0.05
 #: So much of what a client goes on sending after its answer is read, so that the answer is not lost to a reset.
 MOST_IGNORED_BYTES = 256 * 1024
+
+#: What `handle` returns for a connection that waits until more of its answer can be sent.
+_UNSENT = object()
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,20})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
@@ -65,10 +74,11 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
     def handle(self, conn: Any) -> Any:
         """What to do with a connection where something has arrived: called in a thread, which it does not make wait.
 
-        True keeps the connection, False closes it, and `_DEFER` puts it into the poller until there is more.
+        True keeps the connection, False closes it, `_DEFER` puts it into the poller until there is more, and `_UNSENT`
+        until there is room for more.
         """
         if not hasattr(conn, "arrived"):
-            conn.arrived, conn.began_s, conn.is_answered, conn.ignored = b"", None, False, 0
+            conn.arrived, conn.began_s, conn.is_answered, conn.ignored, conn.outbox = b"", None, False, 0, None
             conn.close = lambda graceful=False: util.close(conn.sock)
         try:
             return self._go_on(conn)
@@ -76,6 +86,8 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
             return False
 
     def _go_on(self, conn: Any) -> Any:
+        if conn.outbox is not None:
+            return self._send_on(conn)
         if conn.is_answered:
             return self._ignore(conn)
         has_ended = self._take(conn)
@@ -110,12 +122,38 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
         conn.parser = conn.parser or http.get_parser(self.cfg, conn.sock, conn.client)
         conn.parser.unreader.unread(conn.arrived)
         conn.arrived, conn.began_s, conn.data_ready = b"", None, True
-        return super().handle(conn) or self._end(conn)
+        keeps = super().handle(conn)
+        if conn.outbox is None:
+            return keeps or self._end(conn)
+        conn.keeps, conn.began_s = keeps, monotonic()
+        return self._send_on(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Has the service answer one request, whose body is read as ours are."""
+        """Has the service answer one request, whose body is read as ours are, and whose answer waits for nobody."""
         req.body = _Body(req.body)
-        return super().handle_request(req, conn)
+        own, conn.sock = conn.sock, _Outbox(conn.sock)
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            conn.outbox, conn.sock = conn.sock if conn.sock.unsent else None, own
+
+    def _send_on(self, conn: Any) -> Any:
+        """Sends what there is room for. When all is sent, the connection goes on as if it had been at once."""
+        if not conn.outbox.flush():
+            return False if monotonic() - conn.began_s > TAKEN_WITHIN_S else _UNSENT
+        conn.outbox, conn.began_s = None, None
+        return conn.keeps or self._end(conn)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Puts a connection into the poller: one whose answer is not all sent, until there is room for more of it."""
+        if fs.cancelled() or fs.exception() is not None or fs.result() is not _UNSENT:
+            super().finish_request(conn, fs)
+            return
+        conn.sock.setblocking(False)
+        conn.timeout = monotonic() + self.cfg.keepalive
+        self.pending_conns.append(conn)
+        go_on = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_WRITE, go_on)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
         """Refuses what the parser does not take."""
@@ -149,6 +187,37 @@ class _StatusOnly:
     def sendall(self, answer: bytes) -> None:
         status = answer.partition(b"\r\n")[0]
         self._sock.sendall(status + b"\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Length: 0\r\n\r\n")
+
+
+class _Outbox:
+    """Takes an answer as a socket does, and keeps what the client has no room for yet. Files are kept as they lie."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.unsent: list[memoryview] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def sendall(self, part: bytes | memoryview) -> None:
+        self.unsent.append(memoryview(part))
+        self.flush()
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> None:
+        lies = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        self.sendall(lies[offset : None if count is None else offset + count])
+
+    def flush(self) -> bool:
+        """Sends what there is room for; whether that is all. Raises OSError when the client has gone."""
+        while self.unsent:
+            try:
+                sent = self._sock.send(self.unsent[0], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            self.unsent[0] = self.unsent[0][sent:]
+            if not self.unsent[0]:
+                del self.unsent[0]
+        return True
 
 
 class _Body:

@@ -11,9 +11,10 @@ from werkzeug.exceptions import Forbidden
 
 from app import metrics
 from app.config import settings
-from app.errors import NotFound
+from app.errors import NotFound, TryLater
 from app.guard import pages as guard
 from app.guard.marks import prefix_mark
+from app.guard.request_limits import count_stranger
 from app.ids import StoreId
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import CODE_TOKEN_TTL, Asker
@@ -22,6 +23,7 @@ from app.web.address import origin_of_request
 from app.web.arguments import StrictParser
 from app.web.context import Acting, acting
 from app.web.pages import asset_urls, is_origin
+from app.web.problems import answer_refusal
 from app.widget.schemas import CodeTokenIn
 
 STATIC = Path(__file__).parent / "static"
@@ -39,6 +41,7 @@ FRAME_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'none'; base-uri 'none'; "
     "frame-ancestors {ancestors}"
 )
+LATER_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors *"
 #: A page that isolates itself (COEP) may show it too.
 FRAME_HEADERS = {
     "Referrer-Policy": "no-referrer",
@@ -54,6 +57,20 @@ FRAME_HEADERS = {
 def begin() -> None:
     """A shopper acts, of whom we know nothing."""
     acting.set(Acting("shopper", acting.get().request_id, origin_of_request(prefix_mark)))
+    if request.endpoint != "widget.show_loader":  # a file too
+        count_stranger()
+
+
+@blueprint.errorhandler(TryLater)
+def answer_limited(refusal: TryLater) -> Response:
+    """Who asks too often is refused before any view; the frame shows a sentence, which any page may have around it."""
+    answer = answer_refusal(refusal)
+    if request.endpoint == "widget.show_frame":
+        answer.set_data(render_template("widget/later.html"))
+        answer.mimetype = "text/html"
+        answer.headers["Content-Security-Policy"] = LATER_POLICY
+        answer.headers.update(FRAME_HEADERS)
+    return answer
 
 
 @blueprint.after_request

@@ -72,13 +72,16 @@ def _before_answer(answer: Response) -> Response:
     return answer
 
 
-def _before_statement(_db: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-    if (fuse := armed.get()) is not None:
+def _before_statement(db: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+    """How often somebody asks is counted now and then only, in a transaction that means nothing to any other."""
+    if "request_limit" in statement:
+        db.info["only_counts"] = True
+    elif (fuse := armed.get()) is not None:
         fuse.burn("write" if _WRITES.search(statement) else "read")
 
 
 def _before_commit(db: Connection) -> None:
-    if (fuse := armed.get()) is not None and fuse.burn("commit"):
+    if not db.info.pop("only_counts", False) and (fuse := armed.get()) is not None and fuse.burn("commit"):
         server = db.connection.driver_connection.pgconn  # type: ignore[union-attr]
         server.send_query(b"COMMIT")
         server.flush()

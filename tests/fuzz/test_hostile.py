@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
-from socket import create_connection, socket
+from socket import IPPROTO_TCP, SO_RCVBUF, SOL_SOCKET, TCP_MAXSEG, create_connection, socket
 
 import pytest
 from flask import Flask
@@ -16,7 +16,7 @@ from app.oauth.keys import forget_keys
 from tests.api import Machine, api_of
 from tests.fuzz.hostile import MIB, chunked, head, requests, sized
 from tests.fuzz.wire import PATIENCE_S, peaks_kib, send, workers
-from tests.service import real_keys, served
+from tests.service import ROOT, real_keys, served
 from tests.world import make_world
 
 #: A worker may grow so much by all of it: caches and pools fill once, bodies leave nothing.
@@ -195,6 +195,55 @@ def is_open(connection: socket) -> bool:
     return False
 
 
+# ── who reads slowly ────────────────────────────────────────────────────────────────────────────────────────────────
+
+LARGEST = "static/web/redoc/redoc.standalone.js"
+ASK_FOR_LARGEST = f"GET /{LARGEST} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+#: So long gunicorn's `keepalive` waits for a sign of life, and a little more.
+GIVEN_UP_S = 8
+
+
+def ask_and_read_nothing(service: Served, stack: ExitStack) -> list[socket]:
+    """Many ask for a large file, and leave it there.
+
+    Their connections have as little room as those over a network: with the large segments of loopback the kernel would
+    take all of the file at once.
+    """
+    slow = []
+    for _ in range(SLOW):
+        connection = stack.enter_context(socket())
+        connection.setsockopt(SOL_SOCKET, SO_RCVBUF, 4_096)
+        connection.setsockopt(IPPROTO_TCP, TCP_MAXSEG, 536)
+        connection.settimeout(PATIENCE_S)
+        connection.connect(("127.0.0.1", service.port))
+        connection.sendall(ASK_FOR_LARGEST)
+        slow.append(connection)
+    return slow
+
+
+def test_slow_readers_keep_nobody_waiting_and_are_given_up(service: Served) -> None:
+    content = (ROOT / "app" / LARGEST.replace("static/web", "web/static")).read_bytes()
+    with ExitStack() as stack:
+        slow = ask_and_read_nothing(service, stack)
+        for _ in range(10):
+            assert service.health() == 200
+        assert read_until(slow[0], content).startswith(b"HTTP/1.1 200")
+        slow[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert slow[0].recv(65_536).startswith(b"HTTP/1.1 200"), "who goes on gets all of it, and the next answer"
+        time.sleep(GIVEN_UP_S)
+        assert not read_until(slow[1], content).endswith(content)
+    assert len(workers(service.port)) == 2
+
+
+def read_until(connection: socket, end: bytes) -> bytes:
+    """What arrives, until this end or that of the connection."""
+    read = b""
+    with suppress(ConnectionError):
+        while not read.endswith(end) and (received := connection.recv(65_536)):
+            read += received
+    return read
+
+
 # ── planted faults ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -212,6 +261,19 @@ def test_threads_that_wait_for_slow_senders_are_noticed(
             if service.health(patience_s=4) is None:
                 return
     pytest.fail("the service answers, however many senders are slow")
+
+
+def test_threads_that_wait_for_slow_readers_are_noticed(
+    app: Flask, database: config.Settings, keys_dir: Path, tmp_path: Path
+) -> None:
+    """gunicorn's own threaded worker, as above."""
+    with serving(app, database, keys_dir, tmp_path / "log", options=GTHREAD) as service, ExitStack() as stack:
+        assert service.health() == 200
+        for _ in range(ROUNDS):
+            ask_and_read_nothing(service, stack)
+            if service.health(patience_s=4) is None:
+                return
+    pytest.fail("the service answers, however many readers are slow")
 
 
 def test_a_service_without_a_bound_on_bodies_is_noticed(

@@ -22,7 +22,7 @@ from tests.histories.clients import Crowd
 from tests.histories.faults import Faults
 from tests.histories.judge import Judgement, judge
 from tests.histories.record import History
-from tests.service import real_keys, served
+from tests.service import FAR_LIMITS, real_keys, served
 from tests.world import ROOMY, make_world
 
 
@@ -77,6 +77,7 @@ def own_ground() -> Iterator[Ground]:
             keys=config.read_keys(keys_dir),
             smtp=config.Smtp("127.0.0.1", 25, "none", "cards@scrip.example"),
             issuing=ROOMY,
+            limits=FAR_LIMITS,
         )
         config.use(settings)
         with serving(settings, keys_dir, server.admin_url, Path(folder, "log")) as ground:

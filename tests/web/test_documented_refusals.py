@@ -46,7 +46,14 @@ VERBS: dict[str, Callable[..., Any] | None] = {
     "get_alarm": read_alarm,
 }
 #: What goes with the guard, and with the shape of a POST.
-GUARD = {errors.InvalidAccessToken, errors.InvalidDpopProof, errors.UseDpopNonce, errors.InsufficientScope, errors.Busy}
+GUARD = {
+    errors.InvalidAccessToken,
+    errors.InvalidDpopProof,
+    errors.UseDpopNonce,
+    errors.InsufficientScope,
+    errors.TryLater,
+    errors.Busy,
+}
 SHAPE = {
     errors.MalformedJson,
     errors.IdempotencyKeyMissing,
