@@ -3,7 +3,8 @@
 import os
 import sys
 
-from app.config import Settings, UnsafeSettings
+from app.config import Settings
+from app.environment import UnsafeSettings
 from app.factory import create_app
 
 try:

@@ -11,10 +11,11 @@ import click
 
 from app.cli_guard import alarms, limits
 from app.cli_parties import client, issuer, store, wired
-from app.config import UnsafeSettings, read_argon2
+from app.config import read_argon2
 from app.db.migrate import bootstrap as make_roles
 from app.db.migrate import is_current, upgrade
 from app.db.sealed_file import BackupError
+from app.environment import UnsafeSettings
 from app.errors import Busy, Refusal
 from app.operators import operator
 from app.web.context import Acting, acting

@@ -12,7 +12,8 @@ from dataclasses import asdict
 from http.client import HTTPConnection
 from pathlib import Path
 
-from app.config import Argon2Cost, Limits, Settings
+from app.config import Argon2Cost, Settings
+from app.config_guard import Limits
 from app.key_files import make_key_files
 
 ROOT = Path(__file__).parents[1]

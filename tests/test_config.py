@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.config import Argon2Cost, Settings, UnsafeSettings, read_keys
+from app.config import Argon2Cost, Settings, read_keys
+from app.environment import UnsafeSettings
 from app.key_files import draw_epoch, make_key_files, write_key_lines
 from tests.service import ROOT
 

@@ -15,7 +15,8 @@ from joserfc.errors import JoseError
 
 from app import errors
 from app.cli import scrip
-from app.config import Settings, UnsafeSettings
+from app.config import Settings
+from app.environment import UnsafeSettings
 from app.factory import LETTERS
 from app.oauth.clients import add_client
 from app.oauth.keys import jwks

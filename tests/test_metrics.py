@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import NullPool, create_engine, make_url
 
 from app import config, metrics
-from app.config import UnsafeSettings
+from app.environment import UnsafeSettings
 from app.errors import Busy, CardClosed, CodeMistyped, CodeNotAccepted, LinkNotAccepted, Refusal, TryLater
 from app.factory import create_app, worker_tasks
 from app.issuance.code import draw_code, show_code

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.config import IssuingLimits
+from app.config_guard import IssuingLimits
 from app.db.request import Reference
 from app.db.transaction import transaction
 from app.guard.tries import Visitor

@@ -11,8 +11,8 @@ from socket import socket
 from string import Template
 from urllib.parse import urlsplit
 
-from app.config import is_loopback
 from app.demo.letters import Letter, all_letters, find_letter
+from app.environment import is_loopback
 
 PAGE = Template(Path(__file__).with_name("outbox.html").read_text(encoding="utf-8"))
 PAGE_POLICY = (

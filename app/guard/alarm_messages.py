@@ -12,7 +12,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.dml import Update
 
 from app import clock
-from app.config import Alarms, settings
+from app.config import settings
+from app.config_guard import Alarms
 from app.db.transaction import transaction
 from app.guard.alarm_episodes import Episode
 from app.guard.alarm_models import AlarmMessage

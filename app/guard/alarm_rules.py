@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Literal
 
-from app.config import Alarms
+from app.config_guard import Alarms
 from app.money import Money, minor_digits
 
 GroupKind = Literal["store", "issuer", "card", "address", "overall"]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from app.config import Alarms
+from app.config_guard import Alarms
 from app.guard.alarm_rules import USUAL_DAYS, Finding, Rule, Seen, Usual, decide, floor_of
 
 #: Windows and patterns of a large installation take longer than a request may; no request waits for them.

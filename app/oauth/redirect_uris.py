@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from app.config import is_loopback
+from app.environment import is_loopback
 from app.errors import InvalidRequest
 
 MOST_REDIRECT_URIS = 10

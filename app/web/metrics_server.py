@@ -16,7 +16,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.config import UnsafeSettings
+from app.environment import UnsafeSettings
 from app.errors import Busy
 
 PATH = "/metrics"

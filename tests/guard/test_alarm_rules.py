@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.cli import scrip
-from app.config import Alarms, AlarmThresholds
+from app.config_guard import Alarms, AlarmThresholds
 from app.guard.alarm_rules import BY_NAME, RULES, Seen, Usual, advice_of, decide, floor_of
 from tests.test_docs import commands
 

@@ -1,0 +1,72 @@
+"""Environment variables, read one by one: each reader says what is missing or unsafe."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+
+
+class UnsafeSettings(Exception):
+    """A setting is missing or unsafe; the message says which, and what to do."""
+
+
+def required(environ: Mapping[str, str], name: str, meaning: str) -> str:
+    if value := environ.get(name, "").strip():
+        return value
+    raise UnsafeSettings(f"{name} is not set: {meaning}")
+
+
+def whole(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int | None = None) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) < least:
+        raise UnsafeSettings(f"{name} must be a whole number of at least {least}, not {text!r}")
+    if most is not None and int(text) > most:
+        raise UnsafeSettings(f"{name} must be at most {most}, not {text!r}")
+    return int(text)
+
+
+def one_of(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """The first choice is the default."""
+    value = environ.get(name) or choices[0]
+    if value not in choices:
+        raise UnsafeSettings(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def networks(environ: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(network.strip()) for network in environ.get(name, "").split(",") if network.strip())
+    except ValueError as error:
+        raise UnsafeSettings(f"{name} must be networks such as 10.0.0.0/24, with commas: {error}") from None
+
+
+def believed_header(environ: Mapping[str, str], name: str) -> str | None:
+    """Anybody can send a header: one that is believed needs a proxy that is."""
+    header = environ.get(name, "").strip() or None
+    if header and not re.fullmatch("[A-Za-z0-9-]+", header):
+        raise UnsafeSettings(f"{name} must be a name of letters, digits and dashes, not {header!r}")
+    if header and not networks(environ, "TRUSTED_PROXIES"):
+        raise UnsafeSettings(f"{name} needs TRUSTED_PROXIES: the addresses that may send it")
+    return header
+
+
+def own_folder(environ: Mapping[str, str], name: str) -> Path | None:
+    """A folder that is there, in which this account may write and nobody else."""
+    folder = Path(environ[name]) if environ.get(name) else None
+    if folder is None:
+        return None
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UnsafeSettings(f"{name} must be a folder that this account can write to: {folder} is none")
+    if stat.S_IMODE(folder.stat().st_mode) & 0o022:
+        raise UnsafeSettings(f"{folder} can be written to by others: chmod 700 it")
+    return folder
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address stays on this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
