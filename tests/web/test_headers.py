@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from app import config
 from app.factory import create_app
@@ -26,7 +26,7 @@ LOOSE = {"*", "http:", "data:", "blob:", "'unsafe-eval'", "'unsafe-inline'"}
 DOCS_ALONE = {("style-src", "'unsafe-inline'"), ("img-src", "data:"), ("worker-src", "blob:")}
 
 
-def policy(answer: TestResponse) -> dict[str, set[str]]:
+def policy(answer: Any) -> dict[str, set[str]]:
     """The directives of an answer's Content-Security-Policy; there is one."""
     [header] = answer.headers.getlist("Content-Security-Policy")
     parts = [part.split() for part in header.split(";")]
@@ -60,10 +60,10 @@ def known(world: World) -> dict[str, str]:
     }
 
 
-def check(answer: TestResponse, rule: str, where: object) -> str:
+def check(answer: Any, rule: str, where: object) -> str:
     """The headers that this answer must have; returns its kind."""
     headers, directives = answer.headers, policy(answer)
-    kind = "static" if rule.startswith("/static/") and answer.status_code < 400 else answer.mimetype
+    kind: str = "static" if rule.startswith("/static/") and answer.status_code < 400 else answer.mimetype
     assert headers["X-Content-Type-Options"] == "nosniff", where
     assert headers["Referrer-Policy"] == "no-referrer", where
     assert headers["X-Request-Id"].startswith("req_"), where
