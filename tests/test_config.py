@@ -130,7 +130,7 @@ def test_a_storage_whose_package_is_missing_is_refused(safe: dict[str, str], mon
     redis = safe | {"LIMITS_STORAGE_URL": "rediss://:hush@redis.example/0"}
     settings = Settings.from_env(redis)
     assert "hush" not in repr(settings)
-    monkeypatch.setattr("app.config.find_spec", lambda _: None)
+    monkeypatch.setattr("app.config_guard.find_spec", lambda _: None)
     with pytest.raises(UnsafeSettings, match="pip install redis"):
         Settings.from_env(redis)
 

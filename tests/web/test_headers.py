@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from app import config
 from app.factory import create_app
@@ -27,7 +26,7 @@ LOOSE = {"*", "http:", "data:", "blob:", "'unsafe-eval'", "'unsafe-inline'"}
 DOCS_ALONE = {("style-src", "'unsafe-inline'"), ("img-src", "data:"), ("worker-src", "blob:")}
 
 
-def policy(answer: TestResponse) -> dict[str, set[str]]:
+def policy(answer: Any) -> dict[str, set[str]]:
     """The directives of an answer's Content-Security-Policy; there is one."""
     [header] = answer.headers.getlist("Content-Security-Policy")
     parts = [part.split() for part in header.split(";")]
