@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import pytest
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
 from app import config
+from app.ids import new_id
 from app.issuance.code import draw_code, show_code
 from app.oauth.client_secrets import rotate_secret
 from app.oauth.clients import NewClient, add_client, replace_redirect_uris
@@ -30,6 +32,7 @@ from app.redemption.store import set_origins
 from app.secrecy import random_secret
 from tests.api import money
 from tests.checkout.shop import CALLBACK, challenge_of, details
+from tests.guard.captchas import solved
 from tests.mail.post_office import PostOffice, free_port, opened
 from tests.secrets_search import ENCODINGS, found_in, found_in_tables
 from tests.service import ROOT, environment, served
@@ -39,6 +42,7 @@ from tests.world import World, key_of, make_world
 PROVOKE = "X-Provoke"
 TOLD = "headers of all answers, bodies of refusals"
 PATIENCE_S = 20
+OPERATORS = "operators@scrip.example"
 SAM, EVE, ANN = "sam.planted@holder-sam.example", "eve.planted@holder-eve.example", "ann.planted@holder-ann.example"
 
 
@@ -52,6 +56,17 @@ class Walk:
     planted: dict[str, str] = field(default_factory=dict)
     #: The heads of all answers, and of refusals the bodies too.
     told: list[str] = field(default_factory=list)
+    #: Where the next requests come from, by the word of a proxy.
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        self.move()
+
+    def move(self) -> None:
+        """Goes on from another network, where nobody has been wrong before."""
+        network = f"2001:db8:{secrets.token_hex(2)}"
+        self.address = self.plant("client address", f"{network}:{secrets.token_hex(2)}::{secrets.token_hex(2)}")
+        self.plant("client network", f"{network}::/48")
 
     def plant(self, kind: str, secret: str) -> str:
         """Notes a secret that was given out or sent in."""
@@ -63,7 +78,7 @@ class Walk:
     ) -> tuple[int, Any]:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=15)
         try:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body, {"X-Forwarded-For": self.address, **(headers or {})})
             answer: HTTPResponse = connection.getresponse()
             raw = answer.read()
         finally:
@@ -107,7 +122,9 @@ class Walk:
             self.ask("POST", path, body, {**asked, PROVOKE: bug} if bug != "log" else {PROVOKE: bug})
         connection = HTTPConnection("127.0.0.1", self.port, timeout=15)
         try:
-            connection.request("GET" if body is None else "POST", path, body, asked)
+            connection.request(
+                "GET" if body is None else "POST", path, body, {"X-Forwarded-For": self.address, **asked}
+            )
             answer = connection.getresponse()
             raw = answer.read()
         finally:
@@ -140,6 +157,7 @@ class Walk:
 
     def claim(self, claim_link: str) -> str:
         """Opens a link, after a wrong key, and again as if the answer was lost."""
+        self.move()
         link_id, key = key_of(claim_link)
         nonce, wrong = self.plant("nonce", random_secret()), self.plant("wrong claim key", random_secret())
         assert self.post(f"/claim/{link_id}", {"key": wrong, "nonce": nonce})[0] == 404
@@ -185,6 +203,7 @@ def walk_the_path(walk: Walk) -> None:
     walk.claim(walk.letter(SAM))
     correct_an_address(walk, acme)
     show_a_link(walk, acme)
+    guess(walk, bookshop)
     send_nonsense(walk, [first_code, key, acme, issuer.client_secret])
 
 
@@ -299,9 +318,38 @@ def show_a_link(walk: Walk, acme: str) -> None:
     walk.claim(walk.plant("claim link", told["claim_link"]))
 
 
-def send_nonsense(walk: Walk, secrets: list[str]) -> None:
+def guess(walk: Walk, bookshop: str) -> None:
+    """Wrong keys at a page until a captcha is asked, solved and sent twice; wrong codes until one has to wait."""
+    walk.move()
+    path = f"/claim/{new_id('link')}"
+    for _ in range(4):
+        tried = {"key": walk.plant("wrong claim key", random_secret()), "nonce": walk.plant("nonce", random_secret())}
+        status, told = walk.post(path, tried)
+    assert (status, told["slug"]) == (403, "captcha-needed")
+    solution = walk.plant("captcha", solved(told["challenge"]))
+    for status in (404, 403):
+        assert walk.post(path, {**tried, "captcha": solution})[0] == status
+    shopper = {"key_hash": walk.plant("shopper", random_secret()), "address_prefix": "203.0.113.0/24"}
+    for _ in range(8):
+        unknown = walk.plant("unknown code", show_code(draw_code()))
+        body = {"code": unknown, "order_reference": "order-1", "shopper": shopper}
+        status, told = walk.post("/v1/payments", body, bookshop)
+    assert (status, told["slug"]) == (429, "try-later")
+
+
+def wait_for_the_alarm(walk: Walk) -> str:
+    """What operators are told by mail."""
+    until = time.monotonic() + 2 * PATIENCE_S
+    while time.monotonic() < until:
+        if found := [letter for letter in walk.office.letters if OPERATORS in str(letter["To"])]:
+            return found[0].as_string()
+        time.sleep(0.1)
+    raise AssertionError("no alarm was mailed")
+
+
+def send_nonsense(walk: Walk, known: list[str]) -> None:
     """What gunicorn itself refuses, and quotes in its own words."""
-    for secret in secrets:
+    for secret in known:
         for raw in (
             f"GET /{secret} HTTP/9.9\r\n\r\n",
             f"{secret} / HTTP/1.1\r\n\r\n",
@@ -354,6 +402,7 @@ def test_no_log_line_and_no_cell_holds_a_secret_after_the_whole_path(
     counted = tmp_path / "counted"
     counted.mkdir(mode=0o700)
     metrics = {"PROMETHEUS_MULTIPROC_DIR": str(counted), "METRICS_BIND": f"127.0.0.1:{free_port()}"}
+    metrics |= {"TRUSTED_PROXIES": "127.0.0.1", "ALARM_EMAIL": OPERATORS, "ALARM_WRONG_CODES_STORE": "1"}
     office = PostOffice(free_port())
     settings = replace(own_database, smtp=config.Smtp("127.0.0.1", office.port, "none", "Scrip <cards@scrip.example>"))
     leaky = served(settings, keys_dir, logs["gunicorn"], wsgi="tests.leaky_wsgi:app", environ=metrics)
@@ -362,12 +411,13 @@ def test_no_log_line_and_no_cell_holds_a_secret_after_the_whole_path(
         with running("worker", environ, logs["worker"]), running("metrics", environ, logs["metrics"]):
             walk = Walk(port, make_world(), office)
             walk_the_path(walk)
+            alarm = wait_for_the_alarm(walk)
             scraped = replace(walk, port=int(metrics["METRICS_BIND"].rpartition(":")[2])).ask("GET", "/metrics")[1]
     assert len(walk.planted) > 40
     assert 'scrip_tries_total{outcome="wrong",where="api"}' in scraped
     places = {name: log.read_bytes() for name, log in logs.items()}
     places |= {path.name: path.read_bytes() for path in counted.iterdir()}
-    places |= {"scraped": scraped.encode(), TOLD: "\n".join(walk.told).encode()}
+    places |= {"scraped": scraped.encode(), TOLD: "\n".join(walk.told).encode(), "alarm": alarm.encode()}
     of_the_page = ("checkout request", "checkout form")  # where a form of the checkout leads, and its key
     for name, content in places.items():
         assert content, name

@@ -22,6 +22,7 @@ _SECRETS = re.compile(
     | (?<![\w-])scrip_(?:live|test)_[\w-]+                                                      # a client secret
     | (?<![\w-])ct_[\w-]{43}(?![\w-])                                                           # a code token
     | eyJ[\w-]{8,}\.[\w-]+\.[\w-]*                                                            # a JWT
+    | eyJ[\w+/-]{100,}=*                                                                        # a captcha's solution
     | (?<![\w-])[\w-]{43}(?![\w-])                                                              # 256 bits in base64
     | (?<=%3[Aa])[\w-]{43}(?![\w-])                                                            # … in a request_uri
     | (?i:bearer|basic)\s+[\w.~+/=-]{8,}                                                       # an Authorization header
@@ -31,7 +32,7 @@ _SECRETS = re.compile(
     re.VERBOSE,
 )
 _SECRET_NAMES = re.compile(
-    r"(?i)^(code|code_token|key|nonce|secret|client_secret|password|access_token|authorization|email|address)$"
+    r"(?i)^(code|code_token|key|nonce|secret|client_secret|password|access_token|authorization|captcha|email|address)$"
 )
 
 

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from flask import Flask
 
 from app import clock, config
-from app.config import AlarmThresholds
+from app.config_guard import AlarmThresholds
 from app.db.transaction import transaction
 from app.guard.alarm_rules import RULES
 from app.guard.alarm_sending import send_alarm_hooks, send_alarm_mail
