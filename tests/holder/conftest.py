@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from flask import Flask, request
+from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Page
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request
 
 from app import config
-from app.factory import create_app
 from tests.world import World
 
 SMALL_PHONE: Any = {"width": 320, "height": 568}
@@ -40,13 +40,17 @@ class Served:
 
 
 @pytest.fixture
-def served(database: config.Settings) -> Iterator[Served]:
+def served(app: Flask, database: config.Settings) -> Iterator[Served]:
     """The whole service over HTTP on a free port, with several threads; its public URL is where it is."""
-    app = Flask("before")
-    server = make_server("127.0.0.1", 0, lambda *called: app(*called), threaded=True, request_handler=Quiet)
+
+    def heard(environ: dict[str, Any], start: Any) -> Any:
+        request = Request(environ)
+        served.heard.append(f"{request.method} {request.full_path}\n{request.headers}")
+        return app(environ, start)
+
+    server = make_server("127.0.0.1", 0, heard, threaded=True, request_handler=Quiet)
     served = Served(f"http://127.0.0.1:{server.server_port}")
-    app = create_app(replace(database, public_url=served.url))
-    app.before_request(lambda: served.heard.append(f"{request.method} {request.full_path}\n{request.headers}"))
+    config.use(replace(database, public_url=served.url))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield served
