@@ -116,7 +116,7 @@ def test_mappings_are_complete_before_a_worker_is_forked() -> None:
 from app import factory
 from app.db.base import Base
 before = Base.registry._new_mappers
-factory.config.use = factory.logs.configure = lambda *_: None
+factory.config.use = factory.logs.configure = factory.request_limits.use_storage = lambda *_: None
 factory.wire(type("Settings", (), {"log_level": "INFO"})())
 print(before, Base.registry._new_mappers)
 """
