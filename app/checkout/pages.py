@@ -72,6 +72,7 @@ blueprint.before_request(count_stranger)
 @blueprint.errorhandler(TryLater)
 def answer_limited(refusal: TryLater) -> Response:
     """Who asks too often is refused before any view."""
+    metrics.count_refusal(refusal.slug)
     answer = _page("later", status=status_of(refusal))
     answer.headers["Retry-After"] = str(refusal.retry_after_s)
     return answer
