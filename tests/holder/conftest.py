@@ -45,15 +45,15 @@ def served(app: Flask, database: config.Settings) -> Iterator[Served]:
 
     def heard(environ: dict[str, Any], start: Any) -> Any:
         request = Request(environ)
-        served.heard.append(f"{request.method} {request.full_path}\n{request.headers}")
+        running.heard.append(f"{request.method} {request.full_path}\n{request.headers}")
         return app(environ, start)
 
     server = make_server("127.0.0.1", 0, heard, threaded=True, request_handler=Quiet)
-    served = Served(f"http://127.0.0.1:{server.server_port}")
-    config.use(replace(database, public_url=served.url))
+    running = Served(f"http://127.0.0.1:{server.server_port}")
+    config.use(replace(database, public_url=running.url))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    yield served
+    yield running
     server.shutdown()
     thread.join()
     server.server_close()
