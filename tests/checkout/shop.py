@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from app.oauth.clients import NewClient, add_client
 from app.oauth.scopes import PARTY_SCOPES
 from app.secrecy import random_secret
+from tests.guard.captchas import solved
 from tests.oauth.conftest import basic
 from tests.world import World
 
@@ -113,9 +114,23 @@ class Shopper:
         headers = {"Origin": origin} if origin else {}
         return self.web.post("/oauth/authorize", query_string=pushed.query, data=fields, headers=headers)
 
+    def type_code(self, pushed: Pushed, code: str) -> TestResponse:
+        """Types a code, and solves the captcha if one is asked, as the page's script does."""
+        answer = self.decide(pushed, "code", code=code)
+        if (challenge := challenge_in(answer)) is None:
+            return answer
+        return self.decide(pushed, "code", code=code, captcha=solved(challenge))
+
     def pay(self, pushed: Pushed, code: str) -> str:
         """Types a code that has enough; the authorization code."""
         return code_of(self.decide(pushed, "code", code=code))
+
+
+def challenge_in(page: TestResponse) -> dict[str, Any] | None:
+    """The captcha that the page asks."""
+    found = re.search(r"data-captcha='([^']+)'", page.text)
+    challenge: dict[str, Any] | None = json.loads(unescape(found[1])) if found else None
+    return challenge
 
 
 def csrf_of(page: TestResponse) -> str:

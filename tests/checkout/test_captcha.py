@@ -1,19 +1,15 @@
 """A captcha at the checkout: what was typed stays, and goes on by itself once it is solved."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
-from html import unescape
-from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
-from werkzeug.test import TestResponse
 
 from app.guard import captcha
 from app.issuance.code import draw_code, show_code
 from tests.api import nothing_changes
-from tests.checkout.shop import Shop, Shopper, code_of
+from tests.checkout.shop import Shop, Shopper, challenge_in, code_of
 from tests.checkout.store_server import StoreServer
 from tests.guard.captchas import captchas_asked, solved
 from tests.holder.conftest import Served
@@ -26,13 +22,6 @@ def asked() -> Iterator[None]:
     """A captcha is asked of everybody."""
     with captchas_asked():
         yield
-
-
-def challenge_in(page: TestResponse) -> dict[str, Any]:
-    found = re.search(r"data-captcha='([^']+)'", page.text)
-    assert found is not None, page.text
-    challenge: dict[str, Any] = json.loads(unescape(found[1]))
-    return challenge
 
 
 # ── over HTTP ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -77,7 +77,14 @@ def _before_statement(db: Connection, _cursor: Any, statement: str, *_: Any) -> 
     if "request_limit" in statement:
         db.info["only_counts"] = True
     elif (fuse := armed.get()) is not None:
-        fuse.burn("write" if _WRITES.search(statement) else "read")
+        fuse.burn(_kind_of(statement))
+
+
+def _kind_of(statement: str) -> str:
+    """Whose wrong tries are counted has no effect on money."""
+    if "guard_count" in statement:
+        return "guard"
+    return "write" if _WRITES.search(statement) else "read"
 
 
 def _before_commit(db: Connection) -> None:

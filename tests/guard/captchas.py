@@ -29,8 +29,9 @@ ON CONFLICT (key) DO UPDATE SET level = excluded.level, as_of = excluded.as_of
 """
 
 
-def solved(challenge: Mapping[str, Any]) -> str:
+def solved(challenge: Mapping[str, Any] | None) -> str:
     """The solution, as it is sent."""
+    assert challenge is not None, "no captcha was asked"
     found = Challenge.from_dict(dict(challenge))
     solution = solve_challenge(found)
     assert solution is not None
