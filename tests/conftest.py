@@ -1,5 +1,6 @@
 """What every test stands on: a real PostgreSQL with the real roles, cheap Argon2, and a small world of parties."""
 
+import gc
 import os
 import secrets
 import shutil
@@ -40,6 +41,11 @@ CHROMIUM_FLAGS = (
 )
 #: The same engine without a desktop browser around it opens a page with a quarter of the work.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+
+
+def pytest_collection_finish() -> None:
+    """The collector of garbage leaves alone what is loaded by now, which is much and stays."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
