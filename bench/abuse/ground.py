@@ -132,7 +132,7 @@ def ground(
         with served(settings, keys_dir, log, wsgi=wsgi, environ=extra) as port:
             config.use(settings := replace(settings, public_url=f"http://127.0.0.1:{port}"))
             env = environment(settings, keys_dir, port) | extra
-            with _working(env) if worker and not cheap else _idle():
+            with _working(env) if worker else _idle():
                 yield _with_parties(port, urls["admin"], metrics_dir, stores)
 
 

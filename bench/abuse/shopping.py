@@ -31,7 +31,9 @@ def as_store(line: Line, shop: Shop) -> Headers:
     token, made_s = _tokens.get(shop.store_id, ("", 0.0))
     if not token or time.monotonic() - made_s > TOKEN_USED_S:
         asked = [*FORM, ("Authorization", _basic(shop))]
-        token = str(good(line.ask("POST", "/oauth/token", b"grant_type=client_credentials", asked)).told["access_token"])
+        token = str(
+            good(line.ask("POST", "/oauth/token", b"grant_type=client_credentials", asked)).told["access_token"]
+        )
         _tokens[shop.store_id] = (token, time.monotonic())
     return [("Authorization", f"Bearer {token}"), ("Idempotency-Key", secrets.token_urlsafe(16))]
 

@@ -1,4 +1,4 @@
-"""Whether the time of a refusal tells why: six kinds of codes that are not accepted, interleaved, and judged in pairs."""
+"""Whether the time of a refusal tells why: six kinds of codes that are not accepted, and each pair of them."""
 
 import itertools
 import random
