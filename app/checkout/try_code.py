@@ -42,8 +42,7 @@ from app.oauth.authorization_request import (
     give_back_try,
     take_try,
 )
-from app.redemption.codes import refused_code
-from app.redemption.exchange import find_code
+from app.redemption.codes import find_code, refused_code
 from app.redemption.rules import Unaccepted
 
 
@@ -111,9 +110,7 @@ def _judge(hashes: Sequence[bytes], browser: Browser) -> Approval | Refusal | No
             return approve_again(db, request)
         if standing not in OPEN:
             return CheckoutOver()
-        code_id = find_code(db, hashes)
-        if code_id is None:
-            raise Unaccepted("unknown")
+        code_id = find_code(db, hashes, asker=asker_of(request), held_too=True).code_id
         try:
             cover = cover_of(db, request, code_id)
         except (CurrencyMismatch, CardClosed, CardHeld) as refusal:

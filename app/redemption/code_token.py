@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, select
 
 from app import clock
 from app.db.together import row_of, together
@@ -13,7 +13,6 @@ from app.events.event import event_of
 from app.guard.tries import Visitor, one_try, watch_visitor
 from app.issuance.code import read_code
 from app.issuance.code_hash import hashes_to_look_up
-from app.issuance.models import Code
 from app.money import Money
 from app.redemption import codes, rules
 from app.redemption.models import CodeToken
@@ -48,11 +47,8 @@ def make_code_token(typed: str, *, asker: rules.Asker, amount: Money, who: Visit
 
 def _make(db: Connection, hashes: Sequence[bytes], token_hash: bytes, asker: rules.Asker, amount: Money) -> None:
     """Raises Unaccepted, CurrencyMismatch."""
-    row = db.execute(_FOUND, {"hashes": hashes, "asking_store": asker.store_id}).first()
-    if row is None:
-        raise rules.Unaccepted("unknown")
+    row = codes.find_code(db, hashes, asker=asker)
     now = clock.read(row.stamp)
-    rules.decide_exchange(codes.seen_code(row), asker, now)
     rules.check_shown(amount, row.currency)
     together(
         db,
@@ -78,10 +74,6 @@ def _make(db: Connection, hashes: Sequence[bytes], token_hash: bytes, asker: rul
 
 
 _code_token = row_of(CodeToken)
-
-_FOUND = codes.with_card(
-    select(*codes.COLUMNS, func.clock_timestamp().label("stamp")).select_from(Code).where(codes.IS_HASHED)
-)
 
 
 def forget_code_tokens() -> int:

@@ -1,11 +1,11 @@
 """What exchange and code_token share: a code as they see it, and the note of a refused try."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, bindparam, exists, func, or_
+from sqlalchemy import ARRAY, Connection, bindparam, exists, func, or_, select, true
 from sqlalchemy.dialects.postgresql import BYTEA
 
 from app import clock
@@ -40,9 +40,6 @@ COLUMNS: tuple[Any, ...] = (
     or_(Programme.all_stores, _IS_LISTED).label("store_is_in_programme"),
 )
 
-#: The code of one of these `hashes`.
-IS_HASHED = Code.hash == func.any(bindparam("hashes", type_=ARRAY(BYTEA)))
-
 
 def with_card(codes: AnySelect) -> AnySelect:
     """A query of codes with the card of each, its key and its programme."""
@@ -51,6 +48,27 @@ def with_card(codes: AnySelect) -> AnySelect:
         .join(CardKey, CardKey.card_id == Card.id)
         .join(Programme, Programme.id == Card.programme_id)
     )
+
+
+def find_code(db: Connection, hashes: Sequence[bytes], *, asker: rules.Asker, held_too: bool = False) -> AnyRow:
+    """The code that has one of these hashes, when this asker may exchange it at this moment: a row of COLUMNS, with the
+    time as `stamp`. Nothing is locked. `held_too`: any that the store holds, too, from whom the caller may take it.
+
+    Raises Unaccepted.
+
+    Where there is none, the same is read and decided for the next code in the order of hashes, which has nothing to do
+    with what was typed: so that how long a refusal takes does not tell whether there is such a code.
+    """
+    row = db.execute(_NEAREST, {"hashes": hashes, "asking_store": asker.store_id}).first()
+    if row is None:  # beyond the last of all hashes
+        raise rules.Unaccepted("unknown")
+    refusal = rules.refusal_of(seen_code(row), asker, clock.read(row.stamp))
+    if not row.is_wanted:
+        raise rules.Unaccepted("unknown")
+    is_held = row.payment_id is not None and row.bound_store_id == asker.store_id
+    if refusal is not None and not (held_too and is_held):
+        raise refusal
+    return row
 
 
 def seen_code(row: AnyRow) -> rules.CodeSeen:
@@ -89,3 +107,16 @@ def refused_code(asker: rules.Asker, refusal: rules.Unaccepted, *, at: datetime)
     """The event of a try that failed. It is not in the card's history, which its issuer reads."""
     facts = {"store_id": asker.store_id, "mode": asker.mode, "reason": refusal.reason, "card_id": refusal.card_id}
     return event_of("code_refused", at=at, facts={name: fact for name, fact in facts.items() if fact is not None})
+
+
+def _nearest() -> AnySelect:
+    """By one look into the index of hashes for each of them, and by the same four joins in any case."""
+    wanted = func.unnest(bindparam("hashes", type_=ARRAY(BYTEA))).table_valued("hash", name="wanted").render_derived()
+    next_one = select(Code.id).where(Code.hash >= wanted.c.hash).order_by(Code.hash).limit(1)
+    near = next_one.correlate(wanted).lateral("near")
+    is_wanted = (Code.hash == wanted.c.hash).label("is_wanted")
+    found = select(*COLUMNS, is_wanted, func.clock_timestamp().label("stamp")).select_from(wanted)
+    return with_card(found.join(near, true()).join(Code, Code.id == near.c.id)).order_by(is_wanted.desc()).limit(1)
+
+
+_NEAREST = _nearest()

@@ -1,6 +1,5 @@
 """Exchange: a code becomes a payment, and from then on is worth nothing to anyone but that payment's store."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,15 +61,15 @@ def exchange_code(
     with one_try(watch_store(asker.store_id, shopper_key=asker.shopper_key, network=asker.network)):
         hashes = hashes_to_look_up(code)
         with codes.recorded(asker), transaction() as db:
-            code_id = find_code(db, hashes)
-            if code_id is not None:
-                return exchange_proven(
-                    db, code_id, asker=asker, reference=reference, amount=amount, hold_ttl_s=hold_ttl_s
-                )
-            # The repeat of a request whose payment has ended finds its code dead; any other is known by its claim.
-            if again := find_answer(db, reference, Exchanged):
-                return again
-            raise rules.Unaccepted("unknown")
+            try:
+                code_id = codes.find_code(db, hashes, asker=asker).code_id
+            except rules.Unaccepted:
+                # The repeat of a request whose payment has ended finds its code dead; any other is known by its claim.
+                # Every refusal asks this, and nothing else, so that its time tells nothing.
+                if again := find_answer(db, reference, Exchanged):
+                    return again
+                raise
+            return exchange_proven(db, code_id, asker=asker, reference=reference, amount=amount, hold_ttl_s=hold_ttl_s)
 
 
 def exchange_code_token(
@@ -96,11 +95,6 @@ def exchange_code_token(
         if again := find_answer(db, reference, Exchanged):
             return again
         raise rules.Unaccepted("token_unknown")
-
-
-def find_code(db: Connection, hashes: Sequence[bytes]) -> CodeId | None:
-    """The code that has one of these hashes; None for an unknown and for a dead one."""
-    return db.scalar(_HASHED, {"hashes": hashes})
 
 
 def look_at_code(db: Connection, code_id: CodeId, *, asker: rules.Asker) -> CodeLookedAt:
@@ -304,7 +298,6 @@ _TOKEN_COLUMNS = (
     CodeToken.expires_at.label("token_expires_at"),
     CodeToken.spent_at.label("token_spent_at"),
 )
-_HASHED = select(Code.id).where(codes.IS_HASHED)
 _TOKEN_KNOWN = select(CodeToken.card_id).where(CodeToken.hash == bindparam("wanted_token"))
 _CLAIM = select(func.count().label("claimed")).select_from(CLAIM_REQUEST.cte("new"))
 _CLAIM_AND_LOCK, _CLAIM_AND_LOCK_TOKEN = _locking(_CLAIM), _locking(_CLAIM, by_token=True)

@@ -71,9 +71,15 @@ def decide_exchange(code: CodeSeen, asker: Asker, now: datetime) -> PaymentId | 
     Raises Unaccepted for every no, in this order: dead, of another mode, of another programme's stores, of a closed
     card, lapsed, bound elsewhere, bound and over, another shopper's.
     """
-    if (reason := _reason_against(code, asker, now)) is not None:
-        raise Unaccepted(reason, code.card_id)
+    if (refusal := refusal_of(code, asker, now)) is not None:
+        raise refusal
     return code.payment_id if code.state == "bound" else None
+
+
+def refusal_of(code: CodeSeen, asker: Asker, now: datetime) -> Unaccepted | None:
+    """What `decide_exchange` raises."""
+    reason = _reason_against(code, asker, now)
+    return None if reason is None else Unaccepted(reason, code.card_id)
 
 
 def _reason_against(code: CodeSeen, asker: Asker, now: datetime) -> str | None:
