@@ -15,10 +15,10 @@ from app.environment import (
     UnsafeSettings,
     believed_header,
     is_loopback,
-    networks,
     one_of,
     own_folder,
     required,
+    trusted_proxies,
     whole,
 )
 from app.secrecy import KEY_BYTES, KeyRing, from_text
@@ -88,6 +88,7 @@ class Settings:
     database_pool_size: int = 10
     fapi_only: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    trusts_socket: bool = False
     client_certificate_header: str | None = None
     country_header: str | None = None
     usual_wrong_codes_per_s: int = 20
@@ -105,11 +106,13 @@ class Settings:
         """Reads the environment. Raises UnsafeSettings with advice for whatever is missing or unsafe."""
         keys = read_keys(Path(required(environ, "KEYS_DIR", "the folder of key files; make it by `scrip keys init`")))
         _check_epochs(keys.pepper_file)
+        public_url = _origin(required(environ, "PUBLIC_URL", "the origin that holders and stores reach"))
+        proxies, trusts_socket = trusted_proxies(environ, is_loopback=is_loopback(urlsplit(public_url).hostname or ""))
         return cls(
             database_url=_database_url(
                 required(environ, "DATABASE_URL", "the URL of the service's role in PostgreSQL")
             ),
-            public_url=_origin(required(environ, "PUBLIC_URL", "the origin that holders and stores reach")),
+            public_url=public_url,
             keys=keys,
             smtp=_smtp(environ),
             argon2=read_argon2(environ),
@@ -119,7 +122,8 @@ class Settings:
             log_level=one_of(environ, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
             database_pool_size=whole(environ, "DATABASE_POOL_SIZE", 10, least=2),
             fapi_only=one_of(environ, "OAUTH_FAPI_ONLY", ("no", "yes")) == "yes",
-            trusted_proxies=networks(environ, "TRUSTED_PROXIES"),
+            trusted_proxies=proxies,
+            trusts_socket=trusts_socket,
             client_certificate_header=believed_header(environ, "CLIENT_CERTIFICATE_HEADER"),
             country_header=believed_header(environ, "COUNTRY_HEADER"),
             usual_wrong_codes_per_s=whole(environ, "USUAL_WRONG_CODES_PER_S", 20, least=1),

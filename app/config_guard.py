@@ -75,6 +75,7 @@ class AlarmThresholds:
     refunded_count: int = 10
     issued_amount: int = 5_000
     issued_count: int = 100
+    issuing_limited: int = 1
     times_usual: int = 3
     spreads: int = 6
 

@@ -35,11 +35,25 @@ def one_of(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> s
     return value
 
 
-def networks(environ: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+def trusted_proxies(
+    environ: Mapping[str, str], *, is_loopback: bool
+) -> tuple[tuple[IPv4Network | IPv6Network, ...], bool]:
+    """The networks of TRUSTED_PROXIES, and whether a socket in the file system is one of them.
+
+    Behind TLS everybody comes through a proxy. Without its word all strangers have its address, and one of them who is
+    wrong too often, or asks too much, makes all of them wait.
+    """
+    words = [word.strip() for word in environ.get("TRUSTED_PROXIES", "").split(",") if word.strip()]
+    if not words and not is_loopback:
+        raise UnsafeSettings(
+            "TRUSTED_PROXIES is not set: the networks of the proxies that end TLS, such as 127.0.0.1, or `socket`; "
+            "`none` if you want all strangers to be one"
+        )
     try:
-        return tuple(ip_network(network.strip()) for network in environ.get(name, "").split(",") if network.strip())
+        found = tuple(ip_network(word) for word in words if word not in ("none", "socket"))
     except ValueError as error:
-        raise UnsafeSettings(f"{name} must be networks such as 10.0.0.0/24, with commas: {error}") from None
+        raise UnsafeSettings(f"TRUSTED_PROXIES must be networks such as 10.0.0.0/24, with commas: {error}") from None
+    return found, "socket" in words
 
 
 def believed_header(environ: Mapping[str, str], name: str) -> str | None:
@@ -47,7 +61,7 @@ def believed_header(environ: Mapping[str, str], name: str) -> str | None:
     header = environ.get(name, "").strip() or None
     if header and not re.fullmatch("[A-Za-z0-9-]+", header):
         raise UnsafeSettings(f"{name} must be a name of letters, digits and dashes, not {header!r}")
-    if header and not networks(environ, "TRUSTED_PROXIES"):
+    if header and trusted_proxies(environ, is_loopback=True) == ((), False):
         raise UnsafeSettings(f"{name} needs TRUSTED_PROXIES: the addresses that may send it")
     return header
 

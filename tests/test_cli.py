@@ -44,6 +44,7 @@ def environment(
         "DATABASE_URL": of_role["service"],
         "KEYS_DIR": str(real_keys(keys_dir)),
         "PUBLIC_URL": "https://cards.example",
+        "TRUSTED_PROXIES": "127.0.0.1",
         "SMTP_HOST": "mail.example",
         "MAIL_FROM": "cards@cards.example",
     }

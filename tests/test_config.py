@@ -23,7 +23,17 @@ def safe(tmp_path: Path) -> dict[str, str]:
         "KEYS_DIR": str(tmp_path / "keys"),
         "SMTP_HOST": "mail.example",
         "MAIL_FROM": "cards@cards.example",
+        "TRUSTED_PROXIES": "127.0.0.1",
     }
+
+
+def test_behind_tls_the_proxies_are_named(safe: dict[str, str]) -> None:
+    """Without them all strangers are one, and whoever of them is wrong makes all wait."""
+    with pytest.raises(UnsafeSettings, match="TRUSTED_PROXIES is not set"):
+        Settings.from_env(safe | {"TRUSTED_PROXIES": " "})
+    assert Settings.from_env(safe | {"TRUSTED_PROXIES": "none"}).trusted_proxies == ()
+    assert Settings.from_env(safe | {"TRUSTED_PROXIES": "socket"}).trusts_socket
+    Settings.from_env(safe | {"TRUSTED_PROXIES": "", "PUBLIC_URL": "http://127.0.0.1:8000"})
 
 
 def test_a_safe_environment_is_taken_with_its_defaults(safe: dict[str, str]) -> None:
@@ -71,7 +81,7 @@ def test_what_is_missing_is_named(safe: dict[str, str], name: str) -> None:
         ({"OAUTH_FAPI_ONLY": "true"}, "OAUTH_FAPI_ONLY must be one of"),
         ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES must be networks"),
         ({"TRUSTED_PROXIES": "proxy.example"}, "TRUSTED_PROXIES must be networks"),
-        ({"CLIENT_CERTIFICATE_HEADER": "Client-Cert"}, "needs TRUSTED_PROXIES"),
+        ({"CLIENT_CERTIFICATE_HEADER": "Client-Cert", "TRUSTED_PROXIES": "none"}, "needs TRUSTED_PROXIES"),
         ({"CLIENT_CERTIFICATE_HEADER": "Client_Cert", "TRUSTED_PROXIES": "10.0.0.1"}, "letters, digits and dashes"),
         ({"PROMETHEUS_MULTIPROC_DIR": "/nowhere"}, "must be a folder that this account can write to"),
         ({"PROMETHEUS_MULTIPROC_DIR": "/tmp"}, "written to by others: chmod 700"),

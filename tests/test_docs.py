@@ -140,6 +140,7 @@ def least(keys_dir: Path) -> dict[str, str]:
     return {
         "DATABASE_URL": "postgresql+psycopg://scrip_service:pw@127.0.0.1/scrip",
         "PUBLIC_URL": "https://cards.example",
+        "TRUSTED_PROXIES": "127.0.0.1",
         "KEYS_DIR": str(real_keys(keys_dir)),
         "SMTP_HOST": "mail.example",
         "MAIL_FROM": "cards@cards.example",

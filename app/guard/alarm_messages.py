@@ -110,14 +110,14 @@ def lease_next(kind: str) -> Lease | None:
 
 
 def _is_due(kind: str, now: datetime) -> ColumnElement[bool]:
-    """One that was begun is due at its time. One that waits is held back by another to the same recipient and mode,
-    which was begun a short while ago, or has not arrived yet.
+    """One that was begun is due at its time. One that waits is held back by another to the same recipient and mode that
+    was begun a short while ago; not by one that does not arrive, which a receiver may refuse for good.
     """
     other = AlarmMessage.__table__.alias("other")
     is_held_back = exists().where(
         other.c.channel == AlarmMessage.channel,
         other.c.mode == AlarmMessage.mode,
-        or_(other.c.state == "sending", other.c.begun_at > now - APART),
+        other.c.begun_at > now - APART,
     )
     return and_(
         AlarmMessage.channel.startswith(kind),

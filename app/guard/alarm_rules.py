@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 from app.config_guard import Alarms
 from app.money import Money, minor_digits
@@ -18,6 +18,8 @@ OVERALL = "overall"
 LEAST_BUSY_HOURS = 24
 #: so that this many times the floor counts for it, and no amount that came in fewer movements than these.
 UNKNOWN_TIMES, UNKNOWN_LEAST = 10, 5
+#: What a new issuer issues may be a thief's: it is less than one client's daily limit.
+UNKNOWN_TIMES_ISSUED = 2
 #: So many days make the usual pattern, up to the last midnight (UTC).
 USUAL_DAYS = 28
 
@@ -85,6 +87,7 @@ class Rule:
     why: str = "{threshold} or more are unusual within {window}."
     measure: Measure | None = None
     at_share: bool = False
+    unknown_times: int = UNKNOWN_TIMES
 
     @property
     def window(self) -> timedelta:
@@ -128,7 +131,7 @@ def is_new(seen: Seen) -> bool:
 def _against_usual(rule: Rule, seen: Seen, floor: int, alarms: Alarms) -> tuple[int, str]:
     """The threshold for this party by its own history, and why it is that."""
     if seen.usual is None or is_new(seen):
-        threshold = floor * UNKNOWN_TIMES
+        threshold = floor * rule.unknown_times
         told = f"It was busy in fewer than {LEAST_BUSY_HOURS} hours of {USUAL_DAYS} days, so what is usual is not known"
         return threshold, f"{told}: {_shown(rule, threshold, seen)} or more is taken for unusual."
     usual, wanted = seen.usual, alarms.thresholds
@@ -173,9 +176,7 @@ _LOOK_AT_STORE = (
 )
 
 
-def _movements(
-    verb: str, title: str, group: GroupKind, amounts: str, counts: str, *, advice: str, party_advice: str
-) -> list[Rule]:
+def _movements(verb: str, title: str, group: GroupKind, amounts: str, counts: str, **more: Any) -> list[Rule]:
     """Two rules over one kind of movement, of its amounts and of its number, against what is usual for the party."""
     sentences: dict[Measure, str] = {"amount": amounts, "count": counts}
     return [
@@ -188,8 +189,7 @@ def _movements(
             setting=f"{verb}_{measure}",
             measure=measure,
             what=what,
-            advice=advice,
-            party_advice=party_advice,
+            **more,
         )
         for measure, what in sentences.items()
     ]
@@ -205,8 +205,9 @@ RULES: tuple[Rule, ...] = (
         setting="wrong_codes_store",
         at_share=True,
         what="{figure} of {of} codes tried at the store {group} within {window} were wrong.",
-        advice="The guard slows them down by itself; ask the store {group} who is typing, and if its own machine is "
-        "the source, end that client by `scrip client disable`.",
+        advice="The guard slows them down by itself, also where they come by our own pages for its orders; ask the "
+        "store {group} who is typing, and only if its own machine is the source, end that client by "
+        "`scrip client disable`.",
         party_advice=_KEEP_STORE,
     ),
     Rule(
@@ -300,6 +301,21 @@ RULES: tuple[Rule, ...] = (
         advice="Ask the issuer {group}; if it knows nothing, end its clients by `scrip client disable` "
         "(`scrip client list` names them).",
         party_advice="If you did not issue them, have the operator disable your client at once, and change its "
+        "credentials.",
+        unknown_times=UNKNOWN_TIMES_ISSUED,
+    ),
+    Rule(
+        "issuing_limited",
+        "An issuing limit was reached",
+        group="issuer",
+        window_s=3_600,
+        every_s=60,
+        setting="issuing_limited",
+        what="The issuer {group} reached {figure} of its issuing limits within {window}.",
+        why="A limit is more than is issued in a day; who reaches it may be a thief.",
+        advice="Ask the issuer {group}; if it knows nothing, end its clients by `scrip client disable`, and if it "
+        "does, raise the limit by `scrip limits request`.",
+        party_advice="If you did not issue so much, have the operator disable your client at once, and change its "
         "credentials.",
     ),
 )

@@ -76,6 +76,7 @@ def forget_usual() -> None:
     _remembered.clear()
 
 
+# A code token that is over was no code that anybody tried.
 _STORE_CODES = """
     SELECT min(facts ->> 'mode') AS mode, facts ->> 'store_id' AS group_id, facts ->> 'store_id' AS party_id,
         count(*) FILTER (WHERE kind = 'code_refused') AS figure, count(*) AS of,
@@ -83,6 +84,7 @@ _STORE_CODES = """
         max(at) FILTER (WHERE kind = 'code_refused') AS last_at
     FROM event
     WHERE kind IN ('code_refused', 'code_exchanged') AND at > $1 AND at <= $2 AND facts ->> 'mode' IS NOT NULL
+        AND COALESCE(facts ->> 'reason', '') NOT LIKE 'token%'
     GROUP BY facts ->> 'store_id' HAVING count(*) FILTER (WHERE kind = 'code_refused') >= $3
     ORDER BY figure DESC LIMIT $4
 """
@@ -94,6 +96,7 @@ _OVERALL_CODES = """
         max(at) FILTER (WHERE kind = 'code_refused') AS last_at
     FROM event
     WHERE kind IN ('code_refused', 'code_exchanged') AND at > $1 AND at <= $2 AND facts ->> 'mode' IS NOT NULL
+        AND COALESCE(facts ->> 'reason', '') NOT LIKE 'token%'
     GROUP BY facts ->> 'mode' HAVING count(*) FILTER (WHERE kind = 'code_refused') >= $3
     ORDER BY figure DESC LIMIT $4
 """
@@ -132,6 +135,15 @@ _NEW_LINKS = """
     WHERE issued.facts ->> 'mode' IS NOT NULL
 """
 
+# Written once an hour for each limit.
+_ISSUING_LIMITED = """
+    SELECT facts ->> 'mode' AS mode, facts ->> 'issuer_id' AS group_id, facts ->> 'issuer_id' AS party_id,
+        count(*) AS figure, count(*) AS of, min(at) AS first_at, max(at) AS last_at
+    FROM event WHERE kind = 'issuing_limited' AND at > $1 AND at <= $2
+    GROUP BY facts ->> 'mode', facts ->> 'issuer_id' HAVING count(*) >= $3
+    ORDER BY figure DESC LIMIT $4
+"""
+
 # The country of the newest code that the card had shown by then.
 _OTHER_COUNTRY = """
     SELECT issued.facts ->> 'mode' AS mode, used.facts ->> 'store_id' AS group_id,
@@ -160,6 +172,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "openings_address": ("code_shown",),
     "new_links_card": ("link_reissued", "address_corrected"),
     "other_country": ("code_token_made", "code_exchanged"),
+    "issuing_limited": ("issuing_limited",),
 }
 
 #: The rules that count: since, until, the least figure, the most groups.
@@ -170,6 +183,7 @@ COUNTS: Mapping[str, str] = {
     "openings_address": _OPENINGS,
     "new_links_card": _NEW_LINKS,
     "other_country": _OTHER_COUNTRY,
+    "issuing_limited": _ISSUING_LIMITED,
 }
 
 MOVED = """

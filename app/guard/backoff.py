@@ -64,15 +64,14 @@ def give_back_try(seen: Count, now: datetime, *, free: int) -> Count:
     return replace(seen, level=level, as_of=now, free_at=min(seen.free_at, now + delay(level, free=free)))
 
 
-def note_success(seen: Count, now: datetime, *, free: int) -> Count:
-    """What is counted when the code was right: half of what there was, but only by one success in HALVED_EACH.
+def note_success(left: Count, now: datetime, *, free: int) -> Count:
+    """What is counted when the code was right and its try given back: half, but only by one success in HALVED_EACH.
 
     Otherwise a thief would use a card of his own again and again, and each time be rid of half of his wrong codes.
     """
-    left = give_back_try(seen, now, free=free)
-    if seen.halved_at is not None and now < seen.halved_at + HALVED_EACH:
+    if left.halved_at is not None and now < left.halved_at + HALVED_EACH:
         return left
-    level = left.level / 2
+    level = unforgiven(left, now) / 2
     return Count(level, now, min(left.free_at, now + delay(level, free=free)), now)
 
 

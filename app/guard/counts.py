@@ -61,6 +61,11 @@ def write(db: Connection, noted: Mapping[bytes, Noted]) -> None:
         db.exec_driver_sql(_WRITE, tuple(list(column) for column in columns))
 
 
+def note_budget(db: Connection, mark: bytes, budget: int, at: datetime) -> None:
+    """What a store may have in a minute, as reckoned at this time."""
+    db.exec_driver_sql("UPDATE guard_count SET budget = $2, budgeted_at = $3 WHERE key = $1", (mark, budget, at))
+
+
 def forget_counts() -> int:
     """Drops a batch of counts of which nothing is left; returns how many. Raises Busy."""
     with transaction(durable=False) as db:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_network
+from typing import Literal
 
 from app.config import settings
 from app.ids import StoreId
@@ -53,11 +54,12 @@ def shopper_keys(store_id: StoreId, shopper_key: str, network: str | None) -> tu
     return shopper, Key(Kind.PERSON, f"network {store_id} {_canonical(network)}", FREE_SHARED)
 
 
-def browser_keys(address: Address | None) -> tuple[Key, ...]:
-    """Who is at a page of ours, by the networks of the address; all those without an address are one."""
+def browser_keys(address: Address | None, what: Literal["code", "link"]) -> tuple[Key, ...]:
+    """Who brings a code or a link's key to a page of ours, by the networks of the address; all those without an address
+    are one."""
     if address is None:
-        return (Key(Kind.PERSON, "network none"),)
-    return tuple(Key(Kind.PERSON, f"network {network}", _free_of(network)) for network in prefixes_of(address))
+        return (Key(Kind.PERSON, f"{what} none"),)
+    return tuple(Key(Kind.PERSON, f"{what} {network}", _free_of(network)) for network in prefixes_of(address))
 
 
 def _free_of(network: Network) -> int:

@@ -18,7 +18,7 @@ asset_url = asset_urls("guard.static", STATIC)
 #: A worker has a policy of its own: it computes, and asks for nothing. A page that isolates itself (COEP), as the frame
 #: of the field for codes does, starts only workers that say the same of themselves.
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",

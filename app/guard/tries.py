@@ -3,13 +3,12 @@
 Nobody waits here, and nobody slips through between look and note: a try that is under way counts as a wrong one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection
 
 from app.config import settings
 from app.db.transaction import transaction
@@ -37,7 +36,20 @@ _VISITING = "There were many wrong tries from your network."
 
 log = structlog.get_logger(__name__)
 
-Decision = Callable[[Key, Count, datetime, int], Count]
+#: What becomes of a count: key, count, time, a store's budget, and what the try at hand would leave if it had not been.
+Decision = Callable[[Key, Count, datetime, int, Count | None], Count]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A count before a try, and level and end of its wait after it."""
+
+    before: Count
+    after: tuple[float, datetime]
+
+
+#: By mark.
+Changes = Mapping[bytes, Change]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +85,9 @@ def watch_store(store_id: StoreId, *, shopper_key: str | None, network: str | No
 
 
 def watch_visitor(who: Visitor, *, store_id: StoreId | None = None) -> Watched:
-    """Somebody at a page of ours. What is wrong here never counts for the store whose order the page is for; where
-    that has many wrong codes, a captcha is asked here too."""
-    own = browser_keys(who.address)
+    """Somebody at a page of ours who types a code for a store's order, or without one brings a claim link's key; these
+    count apart. What is wrong here never counts for the store; where that has many wrong codes, a captcha is asked."""
+    own = browser_keys(who.address, "link" if store_id is None else "code")
     suspicious = (*own, ANYBODY) if store_id is None else (*own, ANYBODY, store_key(store_id))
     return Watched(own, (ANYBODY,), _VISITING, suspicious, who.prove)
 
@@ -86,35 +98,46 @@ def one_try(who: Watched) -> Iterator[None]:
 
     Raises TryLater, Busy, and what `prove` does, all before anything is looked at.
     """
-    if who.prove is not None:
-        _ask_for_captcha(who, who.prove)
-    _take(who)
+    _ask_for_captcha(who, must_wait=True)
+    changes = _take(who)
     try:
         yield
     except WRONG:
         _settle(who.noted, _note_wrong)
         raise
     except BaseException:
-        _settle(who.own, _give_back)
+        _settle(who.own, _give_back, changes)
         raise
-    _settle(who.own, _note_success)
+    _settle(who.own, _note_success, changes)
 
 
-def is_captcha_asked(who: Watched) -> bool:
-    """Whether the next try from this page needs a captcha. Raises Busy."""
-    with transaction() as db:
-        return _is_suspicious(*counts.read(db, [key.mark for key in who.suspicious]), who.suspicious)
+@contextmanager
+def one_key(who: Watched) -> Iterator[None]:
+    """Inside, the key of a claim link is looked at. Nobody guesses 256 bits, so a right one passes whatever was wrong
+    before it from the same network; a wrong one counts, and whoever brings one too soon is told to wait.
+
+    Raises TryLater in place of what says that the key was wrong, Busy, and what `prove` does.
+    """
+    _ask_for_captcha(who, must_wait=False)
+    try:
+        yield
+    except WRONG:
+        _take(who)
+        _settle(who.noted, _note_wrong)
+        raise
 
 
-def _ask_for_captcha(who: Watched, prove: Callable[[], None]) -> None:
+def _ask_for_captcha(who: Watched, *, must_wait: bool) -> None:
     """Whoever has to wait is told so first, and keeps the captcha that he has solved."""
+    if who.prove is None:
+        return
     with transaction() as db:
         found, now = counts.read(db, [key.mark for key in who.suspicious])
     for key in who.own:
-        if (seen := found.get(key.mark)) is not None and not backoff.is_free(seen.count, now):
+        if must_wait and (seen := found.get(key.mark)) is not None and not backoff.is_free(seen.count, now):
             raise _later(who, backoff.Wait(seen.count.free_at, now))
     if _is_suspicious(found, now, who.suspicious):
-        prove()
+        who.prove()
 
 
 def _is_suspicious(found: Found, now: datetime, keys: Sequence[Key]) -> bool:
@@ -131,9 +154,9 @@ def _asks_for_captcha(key: Key, seen: Counted, now: datetime) -> bool:
             return backoff.is_unusual(seen.count, now, usual_per_s=settings().usual_wrong_codes_per_s)
 
 
-def _take(who: Watched) -> None:
+def _take(who: Watched) -> Changes:
     try:
-        _change(who.own, _count_try)
+        return _change(who.own, _count_try)
     except backoff.Wait as wait:
         raise _later(who, wait) from None
 
@@ -142,25 +165,36 @@ def _later(who: Watched, wait: backoff.Wait) -> TryLater:
     return TryLater(who.too_many, retry_after_s=wait.seconds)
 
 
-def _settle(keys: Sequence[Key], decide: Decision) -> None:
+def _settle(keys: Sequence[Key], decide: Decision, changes: Changes | None = None) -> None:
     """What the try came to is told in any case: a count that could not be mended is mended by time."""
     try:
-        _change(keys, decide)
+        _change(keys, decide, changes)
     except Busy as busy:
         log.warning("try_not_settled", reason=busy.detail)
 
 
-def _change(keys: Sequence[Key], decide: Decision) -> None:
+def _change(keys: Sequence[Key], decide: Decision, changes: Changes | None = None) -> Changes:
+    """`changes`: what this try has changed before. Where nobody has come since, that is undone first."""
+    changed: dict[bytes, Change] = {}
     with transaction(durable=False) as db:
         found, now = counts.lock(db, [key.mark for key in keys])
-        counts.write(db, {key.mark: _decided(db, key, found[key.mark], now, decide) for key in keys})
+        noted = {}
+        for key in keys:
+            seen, before = found[key.mark], (changes or {}).get(key.mark)
+            is_alone = before is not None and (seen.count.level, seen.count.free_at) == before.after
+            noted[key.mark] = _decided(key, seen, now, decide, undone=before.before if before and is_alone else None)
+            count = noted[key.mark].counted.count
+            changed[key.mark] = Change(seen.count, (count.level, count.free_at))
+        counts.write(db, noted)
+    for key in keys:
+        if key.kind is Kind.STORE:
+            _reckon(key, noted[key.mark].counted, now)
+    return changed
 
 
-def _decided(db: Connection, key: Key, seen: Counted, now: datetime, decide: Decision) -> Noted:
-    if key.kind is Kind.STORE:
-        seen = _reckoned(db, key, seen, now)
+def _decided(key: Key, seen: Counted, now: datetime, decide: Decision, *, undone: Count | None) -> Noted:
     budget = seen.budget or backoff.LEAST_BUDGET
-    count = decide(key, seen.count, now, budget)
+    count = decide(key, seen.count, now, budget, undone)
     match key.kind:
         case Kind.PERSON:
             leaks_per_s = 1 / backoff.LONGEST_S
@@ -171,14 +205,16 @@ def _decided(db: Connection, key: Key, seen: Counted, now: datetime, decide: Dec
     return Noted(replace(seen, count=count), backoff.over_at(count, leaks_per_s=leaks_per_s))
 
 
-def _reckoned(db: Connection, key: Key, seen: Counted, now: datetime) -> Counted:
-    """With the store's budget, where it may be more than every store's: in time, before another try would be slowed."""
+def _reckon(key: Key, seen: Counted, now: datetime) -> None:
+    """Reckons what is usual for a store whose wrong codes are becoming many, before it slows anybody down, and while
+    nobody waits for its count: an hour's exchanges are not counted at once."""
     is_fresh = seen.budgeted_at is not None and now - seen.budgeted_at < RECKONED_FOR
-    if is_fresh or not backoff.is_spent(seen.count, now, budget=backoff.LEAST_BUDGET - 2):
-        return seen
-    since = now - timedelta(hours=1)
-    good = db.exec_driver_sql(_GOOD_EXCHANGES, (since, key.name)).scalar_one()
-    return Counted(seen.count, backoff.budget_of(good), now)
+    if is_fresh or not backoff.is_spent(seen.count, now, budget=backoff.LEAST_BUDGET // 2):
+        return
+    with transaction() as db:
+        good = db.exec_driver_sql(_GOOD_EXCHANGES, (now - timedelta(hours=1), key.name)).scalar_one()
+    with transaction(durable=False) as db:
+        counts.note_budget(db, key.mark, backoff.budget_of(good), now)
 
 
 _GOOD_EXCHANGES = """
@@ -186,25 +222,27 @@ SELECT count(*) FROM event WHERE kind = 'code_exchanged' AND at > $1 AND facts->
 """
 
 
-def _count_try(key: Key, seen: Count, now: datetime, budget: int) -> Count:
+def _count_try(key: Key, seen: Count, now: datetime, budget: int, _: Count | None) -> Count:
     if key.kind is Kind.STORE:
         return backoff.take_unnamed_try(seen, now, budget=budget)
     return backoff.take_try(seen, now, free=key.free)
 
 
-def _give_back(key: Key, seen: Count, now: datetime, budget: int) -> Count:
+def _give_back(key: Key, seen: Count, now: datetime, budget: int, undone: Count | None) -> Count:
+    """Whoever has waited does not wait again for what came to nothing."""
     if key.kind is Kind.STORE:
         return backoff.give_back_unnamed_try(seen, now, budget=budget)
-    return backoff.give_back_try(seen, now, free=key.free)
+    return undone or backoff.give_back_try(seen, now, free=key.free)
 
 
-def _note_success(key: Key, seen: Count, now: datetime, budget: int) -> Count:
+def _note_success(key: Key, seen: Count, now: datetime, budget: int, undone: Count | None) -> Count:
     if key.kind is Kind.STORE:
         return backoff.give_back_unnamed_try(seen, now, budget=budget)
-    return backoff.note_success(seen, now, free=key.free)
+    left = undone or backoff.give_back_try(seen, now, free=key.free)
+    return backoff.note_success(left, now, free=key.free)
 
 
-def _note_wrong(key: Key, seen: Count, now: datetime, budget: int) -> Count:
+def _note_wrong(key: Key, seen: Count, now: datetime, budget: int, _: Count | None) -> Count:
     if key.kind is Kind.STORE:
         return backoff.note_wrong(seen, now, budget=budget)
     return backoff.note_wrong_anywhere(seen, now, usual_per_s=settings().usual_wrong_codes_per_s)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from app.db.transaction import transaction
 from app.errors import CardClosed, CardHeld, LinkLapsed, LinkOpened, LinkSuperseded
-from app.guard.tries import Visitor, one_try, watch_visitor
+from app.guard.tries import Visitor, one_key, watch_visitor
 from app.holder.state import card_state_of_link, superseded_at
 from app.ids import LinkId
 from app.issuance.claim import Claimed, claim_link
@@ -19,15 +19,16 @@ AFTER_PROOF = (LinkOpened, LinkLapsed, LinkSuperseded, CardHeld, CardClosed)
 
 
 def open_link(link_id: LinkId, *, key: str, nonce: str, opened_by: str, who: Visitor) -> Claimed:
-    """Claims. Raises as `claim_link`, with the card's state where the link is the card's newest; TryLater and
-    CaptchaNeeded before the key is looked at."""
-    with one_try(watch_visitor(who)), _telling(link_id):
+    """Claims. Raises as `claim_link`, with the card's state where the link is the card's newest; CaptchaNeeded before
+    the key is looked at, TryLater for a wrong one that comes too soon."""
+    with one_key(watch_visitor(who)), _telling(link_id):
         return claim_link(link_id, key=key, nonce=nonce, opened_by=opened_by)
 
 
 def ask_for_link(link_id: LinkId, *, key: str, who: Visitor) -> None:
-    """Has a new link mailed. Raises as `resend_link`; TryLater and CaptchaNeeded before the key is looked at."""
-    with one_try(watch_visitor(who)), _telling(link_id):
+    """Has a new link mailed. Raises as `resend_link`; TryLater for a wrong key
+    that comes too soon."""
+    with one_key(watch_visitor(who)), _telling(link_id):
         reissue.resend_link(link_id, key=key)
 
 

@@ -21,6 +21,7 @@ from app.events.event import event_of
 from app.ids import IssuerId, is_id
 from app.issuance import rules
 from app.issuance.limit_models import IssuingLimit
+from app.issuance.models import Issuer
 from app.money import Money
 
 #: Whoever meets a limit again and again is one event for so long.
@@ -91,7 +92,8 @@ def record_limited(refused: IssuingLimitReached, amount: Money, *, client_id: st
         due = or_(told.is_(None), told < now - TOLD_EVERY)
         tell = row.on_conflict_do_update(index_elements=_KEY, set_={"told_at": now}, where=due)
         if db.execute(tell.returning(literal_column("1"))).first() is not None:
-            who = {"subject_id": subject_id, "client_id": client_id, "issuer_id": issuer_id}
+            mode = db.scalar(select(Issuer.mode).where(Issuer.id == issuer_id))
+            who = {"subject_id": subject_id, "client_id": client_id, "issuer_id": issuer_id, "mode": mode}
             wanted = {"amount_minor": amount.amount_minor, "currency": amount.currency}
             left = {name: refused.facts[name] for name in ("limit", "left_minor", "left_cards")}
             together(db, event_of("issuing_limited", at=now, facts={**who, **wanted, **left}))

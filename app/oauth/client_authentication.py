@@ -88,9 +88,9 @@ def _with_secret(authorization: str) -> Client | None:
     client_id, client_secret = _basic_credentials(authorization)
     if settings().fapi_only or not is_id(client_id, "cli"):
         return None
-    check_wrong_secrets(client_id)
     client = authenticate_client(client_id, client_secret)
-    if client is None:
+    if client is None:  # a right one passes, whoever else tries from the same address: there is no guessing 256 bits
+        check_wrong_secrets(client_id)
         count_wrong_secret(client_id)
     return client
 

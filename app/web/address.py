@@ -15,6 +15,8 @@ def client_address() -> Address | None:
     stands before the first other one may be anybody's invention.
     """
     found = read_address(request.remote_addr)
+    if not request.remote_addr and not settings().trusts_socket:
+        return None
     entries = [entry.strip() for line in request.headers.getlist("X-Forwarded-For") for entry in line.split(",")]
     while entries and is_trusted_proxy(found):
         before = read_address(entries.pop())
@@ -41,5 +43,8 @@ def origin_of_request(mark: Callable[[Network], str]) -> dict[str, str]:
 
 
 def is_trusted_proxy(address: Address | None) -> bool:
-    """Whether what this peer says in its headers about others is believed."""
-    return address is not None and any(address in network for network in settings().trusted_proxies)
+    """Whether what this peer says in its headers about others is believed; without an address it is one on this
+    machine, at the other end of a socket in the file system."""
+    if address is None:
+        return settings().trusts_socket
+    return any(address in network for network in settings().trusted_proxies)

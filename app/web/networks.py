@@ -1,5 +1,6 @@
 """Addresses as sockets and proxies write them, and the networks by which they are known."""
 
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -10,12 +11,13 @@ PREFIX_LENGTHS = {4: (24,), 6: (64, 48)}
 
 
 def read_address(text: str | None) -> Address | None:
-    """An address, without port or zone; None for anything else.
+    """An address, without the port that some proxies add, or zone; None for anything else.
 
     A v4 address that came through a socket for both families is the v4 address.
     """
+    bare = re.sub(r"^\[(.*)\](:\d+)?$|^(\d+(?:\.\d+){3}):\d+$", r"\1\3", text or "")
     try:
-        found = ip_address((text or "").partition("%")[0])
+        found = ip_address(bare.partition("%")[0])
     except ValueError:
         return None
     return getattr(found, "ipv4_mapped", None) or found

@@ -39,32 +39,44 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _SIZE = re.compile(rb"([0-9a-fA-F]+)[ \t]*")
 
 
-def is_whole(request: bytes) -> bool:
+class Progress:
+    """How far the chunks of a request were looked at: whoever sends many small ones has each looked at once."""
+
+    def __init__(self) -> None:
+        self.at = 0
+
+
+def is_whole(request: bytes, progress: Progress | None = None) -> bool:
     """Whether the parser can read all of the request without waiting; so it is for one that the parser will refuse.
 
     A body that is longer than any that is taken need not be here: it is refused by its length, and never read. What
-    ends lines and chunks must be as gunicorn has it, or else a thread would wait for the rest.
+    ends lines and chunks must be as gunicorn has it, or else a thread would wait for the rest. `progress` is of the
+    same request when less of it was here.
     """
+    progress = progress or Progress()
+    if progress.at:
+        return _are_chunks_whole(request, progress)
     begins = 2 if request.startswith(b"\r\n") else 0  # an empty line before the first is allowed
     end = request.find(b"\r\n\r\n", begins) + 4
     if end < 4:
         return False
     head = request[:end]
     if _CHUNKED.search(head):
-        return _are_chunks_whole(request, end)
+        progress.at = end
+        return _are_chunks_whole(request, progress)
     length = _LENGTH.search(head)
     wanted = int(length[1]) if length else 0
     return wanted > MAX_BODY_BYTES or len(request) - end >= wanted
 
 
-def _are_chunks_whole(request: bytes, at: int) -> bool:
-    while (end := request.find(b"\r\n", at)) >= 0:
-        size = _SIZE.fullmatch(request[at:end].partition(b";")[0])
+def _are_chunks_whole(request: bytes, progress: Progress) -> bool:
+    while (end := request.find(b"\r\n", progress.at)) >= 0:
+        size = _SIZE.fullmatch(request[progress.at : end].partition(b";")[0])
         if size is None:
             return True  # no chunk at all: the parser says so
         if int(size[1], 16) == 0:
             return request.find(b"\r\n\r\n", end) >= 0
-        at = end + 2 + int(size[1], 16) + 2
+        progress.at = end + 2 + int(size[1], 16) + 2
     return False
 
 

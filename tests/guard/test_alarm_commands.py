@@ -25,6 +25,7 @@ def run(ground: config.Settings, keys_dir: Path) -> Iterator[Run]:
         "DATABASE_URL": ground.database_url,
         "KEYS_DIR": str(real_keys(keys_dir)),
         "PUBLIC_URL": "https://cards.example",
+        "TRUSTED_PROXIES": "127.0.0.1",
         "SMTP_HOST": "mail.example",
         "MAIL_FROM": "cards@cards.example",
     }

@@ -124,6 +124,12 @@ def issued_count(at: datetime) -> str:
     return movements("card_issued", "amount_minor", at, amount_minor=100, count=100, party="issuer")
 
 
+def issuing_limited(at: datetime) -> str:
+    issuer_id = new_id("iss")
+    happened("issuing_limited", [at], mode="test", issuer_id=issuer_id, client_id=new_id("cli"))
+    return issuer_id
+
+
 UNUSUAL: dict[str, Callable[[datetime], str]] = {
     "wrong_codes_store": store_codes,
     "wrong_codes_overall": overall_codes,
@@ -137,6 +143,7 @@ UNUSUAL: dict[str, Callable[[datetime], str]] = {
     "refunded_count": refunded_count,
     "issued_amount": issued_amount,
     "issued_count": issued_count,
+    "issuing_limited": issuing_limited,
 }
 
 

@@ -39,8 +39,9 @@ class Person:
             if how == "wrong":
                 self.count = taken
             else:
-                settle = backoff.note_success if how == "right" else backoff.give_back_try
-                self.count = settle(taken, self.now, free=5)
+                self.count = backoff.give_back_try(taken, self.now, free=5)
+                if how == "right":
+                    self.count = backoff.note_success(self.count, self.now, free=5)
         return self
 
 

@@ -281,9 +281,7 @@ def test_guessing_a_secret_ends_soon_and_locks_nobody_else_out(
     made, other = (add_client(name="m", mode="test", store_id=world.bookshop, scopes=["bill"]) for _ in range(2))
     guesses = [ask_for_token(client, address, made.client_id, random_secret()) for _ in range(5)]
     assert statuses(guesses) == [401, 401, 401, 429, 429]
-    assert ask_for_token(client, address, made.client_id, made.client_secret).status_code == 429, (
-        "not even the right one"
-    )
+    assert ask_for_token(client, address, made.client_id, made.client_secret).status_code == 200, "the right one passes"
     assert ask_for_token(client, "192.0.2.1", made.client_id, made.client_secret).status_code == 200
     assert ask_for_token(client, address, other.client_id, other.client_secret).status_code == 200
 

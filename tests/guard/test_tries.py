@@ -13,17 +13,17 @@ from sqlalchemy import text
 
 from app import clock
 from app.db.transaction import transaction
-from app.errors import Busy, CodeMistyped, CodeNotAccepted, TryLater
+from app.errors import Busy, CodeMistyped, CodeNotAccepted, LinkNotAccepted, TryLater
 from app.guard import counts, tries
-from app.guard.keys import browser_keys
-from app.guard.tries import Visitor, is_captcha_asked, one_try, watch_store, watch_visitor
+from app.guard.keys import browser_keys, store_key
+from app.guard.tries import Visitor, one_key, one_try, watch_store, watch_visitor
 from app.ids import StoreId
 from app.issuance import code_hash
 from app.issuance.code import draw_code, show_code
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import Asker
 from tests.at_once import at_once, split
-from tests.world import World, gbp, rows, visitor
+from tests.world import World, gbp, reference, rows, visitor
 
 
 @pytest.fixture
@@ -54,9 +54,8 @@ def wait_s(world: World, **who: Any) -> int:
 
 def spend_budget(world: World) -> None:
     """Many sessions of one hostile shopper are wrong."""
-    for number in range(25):
-        with suppress(CodeNotAccepted), one_try(watch_store(world.bookshop, shopper_key=f"session-{number}")):
-            raise CodeNotAccepted
+    for _ in range(25):
+        tries._settle((store_key(world.bookshop),), tries._note_wrong)
 
 
 # ── a shopper at a store ────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,7 +174,7 @@ def test_a_spent_budget_slows_those_without_a_shopper_and_delays_nobody_who_has_
         assert world.exchange(world.code().code, shopper=None).opened, "later, never refused for good"
 
 
-def test_a_budget_grows_with_the_stores_good_exchanges(world: World) -> None:
+def test_a_budget_grows_with_the_stores_good_exchanges(own_database: object, world: World) -> None:
     with transaction() as db:
         db.execute(
             text(
@@ -204,6 +203,14 @@ def at_page(address: str | None) -> Visitor:
         raise Asked
 
     return Visitor(ip_address(address) if address else None, prove=prove)
+
+
+def is_captcha_asked(who: tries.Watched) -> bool:
+    try:
+        tries._ask_for_captcha(who, must_wait=False)
+    except Asked:
+        return True
+    return False
 
 
 def wrong_at_page(address: str | None, times: int = 1, store_id: StoreId | None = None) -> None:
@@ -284,8 +291,9 @@ def test_what_is_wrong_at_our_pages_never_counts_for_the_store(world: World) -> 
         with suppress(CodeNotAccepted):
             asker = Asker(world.bookshop, "test", None, f"order-{number}")
             make_code_token(show_code(draw_code()), asker=asker, amount=gbp(100), who=visitor())
+    with clock.ahead(timedelta(seconds=30)):  # so many at once were unusual everywhere
+        assert not is_captcha_asked(watch_visitor(at_page("192.0.2.1"), store_id=world.bookshop))
     assert world.exchange(world.code().code, shopper=None).opened
-    assert not is_captcha_asked(watch_visitor(at_page("192.0.2.1"), store_id=world.bookshop))
     wrong(world, 20, shopper=None)
 
 
@@ -295,6 +303,57 @@ def clock_that_stands() -> Iterator[None]:
         now = clock.now(db)
     with clock.set_to(now):
         yield
+
+
+def test_the_right_key_of_a_link_never_waits_and_wrong_ones_do(world: World) -> None:
+    who = watch_visitor(Visitor(ip_address("192.0.2.1")))
+    for _ in range(5):
+        with pytest.raises(LinkNotAccepted), one_key(who):
+            raise LinkNotAccepted
+    for _ in range(3):
+        with pytest.raises(TryLater), one_key(who):
+            raise LinkNotAccepted
+        with one_key(who):
+            pass
+
+
+def test_wrong_keys_of_links_delay_no_code_from_the_same_network(world: World) -> None:
+    wrong_at_page("192.0.2.1", 5)
+    assert not is_let_in("192.0.2.1")
+    assert is_let_in("192.0.2.1", world.bookshop)
+    assert not is_captcha_asked(watch_visitor(at_page("192.0.2.1"), store_id=world.bookshop))
+
+
+def test_who_has_waited_does_not_wait_again_for_what_was_our_fault(world: World) -> None:
+    wrong(world, 5)
+    with clock.ahead(timedelta(seconds=1)):
+        wrong(world)
+    with clock.ahead(timedelta(seconds=4)):
+        who = watch_store(world.bookshop, shopper_key="shopper")
+        for _ in range(3):
+            with pytest.raises(Busy), one_try(who):
+                raise Busy
+        assert world.exchange(world.code().code).opened
+
+
+def test_a_repeat_is_answered_while_its_shopper_waits_and_costs_no_argon2(world: World, hashes: list[int]) -> None:
+    """The answer was lost, and somebody went on trying: the store must find out what it holds."""
+    code, first = world.code().code, reference(world.bookshop)
+    payment = world.exchange(code, reference=first).payment
+    wrong(world, 5)
+    assert wait_s(world)
+    before = len(hashes)
+    again = world.exchange(code, reference=first)
+    assert (again.payment.id, again.replayed) == (payment.id, True)
+    assert len(hashes) == before
+
+
+def test_a_wrong_code_counts_though_its_event_cannot_be_written(
+    world: World, monkeypatch: pytest.MonkeyPatch, hashes: list[int]
+) -> None:
+    monkeypatch.setattr("app.redemption.codes.refused_code", _broken_write)
+    wrong(world, 5)
+    assert wait_s(world) == 1
 
 
 # ── many at once ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -373,9 +432,10 @@ def test_a_count_that_could_not_be_mended_does_not_undo_the_exchange(
     code = world.code().code
     take = tries._take
 
-    def take_and_break(who: tries.Watched) -> None:
-        take(who)
+    def take_and_break(who: tries.Watched) -> tries.Changes:
+        taken = take(who)
         monkeypatch.setattr(tries, "_change", _broken)
+        return taken
 
     monkeypatch.setattr(tries, "_take", take_and_break)
     assert world.exchange(code).opened
@@ -385,5 +445,10 @@ def _broken(*_: object) -> None:
     raise Busy
 
 
+def _broken_write(*_: object, **__: object) -> None:
+    raise Busy
+
+
 def test_keys_of_two_kinds_never_meet() -> None:
-    assert len({key.name for address in ("192.0.2.1", "::c000:0201") for key in browser_keys(ip_address(address))}) == 3
+    addresses = [ip_address(address) for address in ("192.0.2.1", "::c000:0201")]
+    assert len({key.name for address in addresses for key in browser_keys(address, "code")}) == 3

@@ -56,6 +56,7 @@ def known(world: World) -> dict[str, str]:
         "/static/web/<path:filename>": "redoc/redoc.standalone.js",
         "/static/holder/<path:filename>": "claim.js",
         "/static/checkout/<path:filename>": "checkout.js",
+        "/static/guard/<path:filename>": "captcha.js",
         "/static/widget/<path:filename>": "frame.js",
     }
 
