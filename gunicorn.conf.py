@@ -31,9 +31,8 @@ preload_app = True
 
 
 def when_ready(_arbiter: Any) -> None:
-    """Before the first fork: the collector leaves alone what is loaded, so processes share its memory and end sooner."""
+    """Before the first fork: the collector leaves alone what is loaded; processes share its memory and end sooner."""
     gc.freeze()
-
 
 
 # `Client_Cert` must not pass for `Client-Cert`, which only a proxy may send.
