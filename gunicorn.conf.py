@@ -31,7 +31,7 @@ preload_app = True
 
 
 def when_ready(_arbiter: Any) -> None:
-    """Before the first fork: the collector leaves alone what is loaded: processes share it, and end sooner."""
+    """Before the first fork: the collector leaves alone what is loaded; processes share its memory and end sooner."""
     gc.freeze()
 
 

@@ -43,6 +43,12 @@ CHROMIUM_FLAGS = (
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, or else a process would be left alone with one at the end."""
+    long = {item.path for item in items for marker in ("slow", "browser") if item.get_closest_marker(marker)}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_collection_finish() -> None:
     """The collector of garbage leaves alone what is loaded by now, which is much and stays."""
     gc.freeze()
