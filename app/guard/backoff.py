@@ -54,7 +54,7 @@ def take_try(seen: Count, now: datetime, *, free: int) -> Count:
     Raises Wait.
     """
     _check_free(seen, now)
-    level = min(unforgiven(seen, now) + 1, free + DOUBLINGS)
+    level = min(unforgiven(seen, now) + 1, float(free + DOUBLINGS))
     return replace(seen, level=level, as_of=now, free_at=now + delay(level, free=free))
 
 
@@ -136,7 +136,7 @@ def _pace(level: float, budget: int) -> timedelta:
 
 def note_wrong_anywhere(seen: Count, now: datetime, *, usual_per_s: int) -> Count:
     """What is counted over all stores and pages: whatever is above the usual rate adds up."""
-    level = min(_leaked(seen, now, per_s=usual_per_s) + 1, usual_per_s * UNUSUAL_FOR_S)
+    level = min(_leaked(seen, now, per_s=usual_per_s) + 1, float(usual_per_s * UNUSUAL_FOR_S))
     return replace(seen, level=level, as_of=now)
 
 

@@ -80,7 +80,8 @@ def _values(mark: bytes, noted: Noted) -> tuple[object, ...]:
     counted = noted.counted
     count = counted.count
     reckoned = (counted.budget, counted.budgeted_at)
-    return mark, count.level, count.as_of, count.free_at, count.halved_at, *reckoned, noted.over_at
+    # A list that has a whole number among floats is refused by the driver.
+    return mark, float(count.level), count.as_of, count.free_at, count.halved_at, *reckoned, noted.over_at
 
 
 _COLUMNS = "key, level, as_of, free_at, halved_at, budget, budgeted_at"

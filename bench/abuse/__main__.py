@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import click
 
-from bench.abuse import guess, hostile_shopper, timing
+from bench.abuse import guess, hostile_shopper, limits, timing
 from bench.abuse.ground import ground
 from bench.abuse.verdict import Measured, show
 
@@ -60,6 +60,19 @@ def be_hostile(seconds: float, per_s: float | None, honest_per_s: float, cheap: 
     with ground(stores=1, cheap=cheap) as made:
         found = hostile_shopper.measure(made, honest_per_s=honest_per_s, seconds=seconds, per_s=per_s, say=_say)
     _end("A hostile shopper", found)
+
+
+@main.command("limits")
+@click.option(
+    "--cheap", is_flag=True, help="Argon2 costs next to nothing: quicker, and more are looked at in a moment."
+)
+def hold_limits(cheap: bool) -> None:
+    """Try to pass each limit: by two workers at once, by headers, networks, letters and spellings."""
+    with ground(stores=1, cheap=cheap, worker=False, trusted="") as made:
+        found = limits.measure_untrusting(made)
+    with ground(stores=1, cheap=cheap, worker=False) as made:
+        found += limits.measure(made)
+    _end("Limits", found)
 
 
 @main.command("timing")

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Event
 from resource import RUSAGE_SELF, getrusage
 
 from app.issuance.code import draw_code, show_code
 from bench.abuse.ground import Ground, Shop
+from bench.abuse.honest import Event
 from bench.abuse.shopping import Checkout, code_token, exchange, from_address
 from bench.abuse.wire import Answer, Line
 
@@ -58,7 +58,6 @@ class Gang:
     per_s: float | None
     lines: int
     ended: Event
-    seed: int
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     hits: int = 0
 
@@ -66,23 +65,23 @@ class Gang:
         """Guesses until there were enough, or it is ended."""
         numbers, lock, began_s = iter(range(self.guesses)), threading.Lock(), time.monotonic()
 
+        def take() -> int | None:
+            with lock:
+                number = next(numbers, None)
+            if number is None or self.ended.is_set():
+                return None
+            is_over = self.per_s and self.ended.wait(max(0.0, began_s + number / self.per_s - time.monotonic()))
+            return None if is_over else number
+
         def guess() -> None:
-            dice, line = random.Random(), Line(self.port)  # noqa: S311 – no secret
-            guesser = Guesser(self, line, dice)
-            while not self.ended.is_set():
-                with lock:
-                    number = next(numbers, None)
-                if number is None:
-                    return
-                if self.per_s is not None and self.ended.wait(
-                    max(0.0, began_s + number / self.per_s - time.monotonic())
-                ):
-                    return
-                way = self.ways[number % len(self.ways)]
-                outcome, is_hit = guesser.guess(way)
-                with lock:
-                    self.outcomes[way, outcome] += 1
-                    self.hits += is_hit
+            with Line(self.port) as line:
+                guesser = Guesser(self, line, random.Random())  # noqa: S311 – no secret
+                while (number := take()) is not None:
+                    way = self.ways[number % len(self.ways)]
+                    outcome, is_hit = guesser.guess(way)
+                    with lock:
+                        self.outcomes[way, outcome] += 1
+                        self.hits += is_hit
 
         threads = [threading.Thread(target=guess) for _ in range(self.lines)]
         for thread in threads:
@@ -183,7 +182,6 @@ class Attack:
                 per_s=per_s and per_s / processes,
                 lines=lines,
                 ended=self._ended,
-                seed=number,
             )
             process = context.Process(target=_work, args=(gang, its), daemon=True)
             process.start()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Event
+from typing import Protocol
 
 from bench.abuse.ground import Ground, Shop
 from bench.abuse.shopping import Checkout, claim, code_token, exchange, from_address, settle, solution_of
@@ -18,6 +18,14 @@ from bench.abuse.wire import Answer, Line
 PATIENT_S = 2
 #: At once so many are under way, so that one who waits delays nobody else.
 AT_ONCE = 16
+
+
+class Event(Protocol):
+    """Of threads, or of processes."""
+
+    def is_set(self) -> bool: ...
+
+    def wait(self, timeout: float | None = None) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +58,17 @@ class Crowd:
         """One shopping trip after the other, at an even pace."""
         links, lock, began_s = iter(enumerate(self.links)), threading.Lock(), time.monotonic()
 
+        def take() -> tuple[int, str] | None:
+            with lock:
+                number, link = next(links, (0, ""))
+            is_over = self.ended.wait(max(0.0, began_s + number / self.per_s - time.monotonic())) or not link
+            return None if is_over else (number, link)
+
         def trips() -> None:
-            line = Line(self.port)
-            while not self.ended.is_set():
-                with lock:
-                    number, link = next(links, (0, ""))
-                if not link or self.ended.wait(max(0.0, began_s + number / self.per_s - time.monotonic())):
-                    return
-                Trip(self, line, self._dice(number), number).walk(link)
+            with Line(self.port) as line:
+                while (found := take()) is not None:
+                    number, link = found
+                    Trip(self, line, self._dice(number), number).walk(link)
 
         threads = [threading.Thread(target=trips) for _ in range(AT_ONCE)]
         for thread in threads:

@@ -23,16 +23,17 @@ def measure(ground: Ground, *, samples: int, say: Callable[[str], None]) -> list
     """Milliseconds of `samples` refusals of each kind over one kept connection, each for a fresh shopper."""
     shop, other = ground.shops[0], ground.shops[1]
     kinds = _kinds(ground, other)
-    line, times = Line(ground.port), {name: list[float]() for name in kinds}
+    times = {name: list[float]() for name in kinds}
     order = [name for name in kinds for _ in range(samples)]
     random.shuffle(order)
-    for number, name in enumerate(order):
-        if number % 1_000 == 0:
-            say(f"{number} of {len(order)} refusals")
-        answer = exchange(line, shop, code=kinds[name](), shopper={"key_hash": secrets.token_urlsafe(16)})
-        if answer.outcome != "code-not-accepted":
-            raise RuntimeError(f"{name}: {answer.status} {answer.body.decode()}")
-        times[name].append(answer.took_ms)
+    with Line(ground.port) as line:
+        for number, name in enumerate(order):
+            if number % 1_000 == 0:
+                say(f"{number} of {len(order)} refusals")
+            answer = exchange(line, shop, code=kinds[name](), shopper={"key_hash": secrets.token_urlsafe(16)})
+            if answer.outcome != "code-not-accepted":
+                raise RuntimeError(f"{name}: {answer.status} {answer.body.decode()}")
+            times[name].append(answer.took_ms)
     return judge(times)
 
 
@@ -76,7 +77,12 @@ def _share(threshold: float, first_is_below: bool, one: Sequence[float], two: Se
 
 def _kinds(ground: Ground, other: Shop) -> Kinds:
     """By kind what gives the next code of it."""
-    line = Line(ground.port)
+    with Line(ground.port) as line:
+        turns = {name: itertools.cycle(each) for name, each in _codes(ground, line, other).items()}
+    return {"unknown": draw_code, **{name: turn.__next__ for name, turn in turns.items()}}
+
+
+def _codes(ground: Ground, line: Line, other: Shop) -> Mapping[str, Sequence[str]]:
     foreign, live = add_programme(stores=(other.store_id,)), add_programme(mode="live")
     add_shop("Elsewhere", mode="live")
     lapsing = ground.links(OF_EACH)
@@ -93,8 +99,7 @@ def _kinds(ground: Ground, other: Shop) -> Kinds:
         _held(line, other, code)
     with ground.database() as db:
         db.execute(_LAPSE, ([path_of(link).rpartition("/")[2] for link in lapsing],))
-    turns = {name: itertools.cycle(each) for name, each in codes.items()}
-    return {"unknown": draw_code, **{name: turn.__next__ for name, turn in turns.items()}}
+    return codes
 
 
 #: Their time is over, and no worker has come by yet.

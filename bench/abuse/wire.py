@@ -49,6 +49,12 @@ class Line:
         self._port = port
         self._socket: socket.socket | None = None
 
+    def __enter__(self) -> "Line":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def ask(self, method: str, path: str, body: bytes = b"", headers: Headers = ()) -> Answer:
         """Sends one request; again, where a kept connection turns out to be closed. Raises OSError."""
         head = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}", f"Content-Length: {len(body)}"]

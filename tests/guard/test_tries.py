@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
@@ -12,10 +13,11 @@ from argon2.low_level import hash_secret_raw
 from sqlalchemy import text
 
 from app import clock
+from app.config import settings
 from app.db.transaction import transaction
 from app.errors import Busy, CodeMistyped, CodeNotAccepted, LinkNotAccepted, TryLater
-from app.guard import counts, tries
-from app.guard.keys import browser_keys, store_key
+from app.guard import backoff, counts, tries
+from app.guard.keys import ANYBODY, browser_keys, store_key
 from app.guard.tries import Visitor, one_key, one_try, watch_store, watch_visitor
 from app.ids import StoreId
 from app.issuance import code_hash
@@ -423,6 +425,19 @@ def test_what_is_forgiven_is_forgotten_and_nothing_before(world: World) -> None:
     with clock.ahead(timedelta(minutes=46)):
         assert counts.forget_counts() == 2
     assert rows("SELECT key FROM guard_count") == []
+
+
+def test_counts_that_are_full_are_written_beside_others(world: World) -> None:
+    """In the worst of an attack everybody's count is at its most, and a store's is not."""
+    keys = (ANYBODY, store_key(world.bookshop))
+    many = settings().usual_wrong_codes_per_s * backoff.UNUSUAL_FOR_S
+    with transaction() as db:
+        found, now = counts.lock(db, [key.mark for key in keys])
+        levels = zip(keys, (many, 1.5), strict=True)
+        full = {key.mark: replace(found[key.mark], count=backoff.Count(level, now, now)) for key, level in levels}
+        counts.write(db, {mark: counts.Noted(each, over_at=now) for mark, each in full.items()})
+    wrong(world)
+    assert sorted(row.level for row in rows("SELECT level FROM guard_count"))[-1] > many - 10
 
 
 def test_a_count_that_could_not_be_mended_does_not_undo_the_exchange(

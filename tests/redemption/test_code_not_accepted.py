@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 from argon2.low_level import hash_secret_raw
 from flask import Flask
+from sqlalchemy import Connection, Engine, event
 from werkzeug.test import TestResponse
 
 from app import clock
 from app.errors import CodeNotAccepted
+from app.ids import StoreId
 from app.issuance.code import ALPHABET, draw_code, has_check, show_code
+from app.oauth import refused
+from app.redemption.code_token import make_code_token
 from app.redemption.exchange import exchange_code
 from app.redemption.rules import Asker
 from tests.api import Api, Machine, api_of, assert_problem, money, nothing_changes, store_machine
-from tests.world import TERMS, World, make_world, reference, rows
+from tests.world import TERMS, World, forgive_all, gbp, make_world, reference, rows, visitor
 
 SHOPPER = {"key_hash": "0123456789abcdef"}
 
@@ -181,6 +185,44 @@ def test_the_event_has_the_true_reason_and_nothing_else_changes(
     assert [event.facts["reason"] for event in new] == [case.reason]
     assert (new[0].request_id, new[0].actor) == (answer["instance"], case.asker.known.client_id)
     assert len(argon2) == 1  # one epoch is live: one Argon2, whatever the reason
+
+
+@pytest.mark.parametrize("way", ["exchange", "code token"])
+def test_each_of_them_has_the_database_do_the_same(api: Api, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statement for statement, so that how long a refusal takes does not tell why."""
+    monkeypatch.setattr(refused, "POLL_S", 3_600)  # what is asked now and then, whoever comes
+    api.world.code()
+    cases = [make(api) for make in [unknown, *CASES]]
+    seen = {case.reason: statements(case, way) for case in cases}
+    assert {tuple(each) for each in seen.values()} == {tuple(seen["unknown"])}, seen
+    assert len(seen) > 6
+
+
+def statements(case: Case, way: str) -> list[str]:
+    """What the database is asked when this code is refused."""
+    asked: list[str] = []
+
+    def note(_db: Connection, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    forgive_all()
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        if way == "exchange":
+            assert ask(case).status_code == 422
+        else:
+            try_in_field(case)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return asked
+
+
+def try_in_field(case: Case) -> None:
+    known = case.asker.known
+    shopper_key = (case.shopper or {}).get("key_hash")
+    asker = Asker(StoreId(known.party_id), known.mode, shopper_key, case.order_reference)
+    with clock.ahead(case.ahead or timedelta()), pytest.raises(CodeNotAccepted):
+        make_code_token(case.code, asker=asker, amount=gbp(100), who=visitor())
 
 
 @pytest.fixture
