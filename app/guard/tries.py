@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from app.config import settings
 from app.db.transaction import transaction
@@ -19,6 +20,7 @@ from app.guard.counts import Counted, Found, Noted
 from app.guard.keys import ANYBODY, Key, Kind, browser_keys, shopper_keys, store_key
 from app.ids import StoreId
 from app.web.networks import Address
+from app.web.traces import trace_of
 
 #: What says that a code, or a link's key, was wrong.
 WRONG = (CodeNotAccepted, LinkNotAccepted)
@@ -166,11 +168,12 @@ def _later(who: Watched, wait: backoff.Wait) -> TryLater:
 
 
 def _settle(keys: Sequence[Key], decide: Decision, changes: Changes | None = None) -> None:
-    """What the try came to is told in any case: a count that could not be mended is mended by time."""
+    """What the try came to is told in any case, for money may have moved: a count that could not be mended is mended
+    by time."""
     try:
         _change(keys, decide, changes)
-    except Busy as busy:
-        log.warning("try_not_settled", reason=busy.detail)
+    except (Busy, DBAPIError) as error:
+        log.warning("try_not_settled", error=trace_of(error))
 
 
 def _change(keys: Sequence[Key], decide: Decision, changes: Changes | None = None) -> Changes:
