@@ -139,7 +139,7 @@ def fresh_database(
     settings = replace(database, database_url=url)
     admin = create_engine(server.admin_url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE scrip_template")
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE scrip_template STRATEGY FILE_COPY")
     config.use(settings)
     forget_keys()
     yield settings

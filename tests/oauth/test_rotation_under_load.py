@@ -26,6 +26,8 @@ from tests.service import ROOT, environment, served
 pytestmark = pytest.mark.slow
 
 CALLERS = 2
+#: Between a caller's rounds: without it they take all of a machine for as long as the test runs, and show no more.
+PAUSE_S = 0.05
 UNKNOWN = "/v1/payments/pay_01hzzzzzzzzzzzzzzzzzzzzzzz"
 SERVED_BY = "tests.oauth.quick_refresh_wsgi:app"
 
@@ -50,7 +52,7 @@ def send(port: int, method: str, path: str, authorization: str, form: str | None
 
 def call(port: int, credentials: Callable[[], NewClient], seen: Seen, stop: Event) -> None:
     """Asks for a token and uses it, over and over."""
-    while not stop.is_set():
+    while not stop.wait(PAUSE_S):
         known = credentials()
         authorization = basic(known.client_id, known.client_secret)
         status, token = send(port, "POST", "/oauth/token", authorization, "grant_type=client_credentials")
