@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_network
+from threading import Lock
 from time import monotonic
 from typing import TypeVar, cast
 
@@ -37,6 +38,8 @@ T = TypeVar("T")
 AWAY_S, SAID_EVERY_S = 1.0, 60.0
 #: Of so many callers who were refused a process knows until when; then it begins anew.
 REMEMBERED = 10_000
+#: How much of such a request is not counted, and of how many at most.
+GIVEN_BACK, MOST_GIVEN_BACK = 0.75, 100.0
 #: Redis is near, or it is away: nobody waits longer for it.
 REDIS_WAITS_S = 0.5
 #: What of an address is one caller. Of v6 a subscriber has at least a /64, and may use another address each time; many
@@ -88,7 +91,25 @@ def use_storage() -> None:
 
 def count_client(client_id: str) -> None:
     """One more request of this client, whose access token is good. Raises TryLater."""
-    _count(Counted("client", _read(settings().limits.per_client), client_id))
+    if not _take_given_back(client_id):
+        _count(Counted("client", _read(settings().limits.per_client), client_id))
+
+
+def give_back_client(client_id: str) -> None:
+    """The request at hand was a try of somebody who has to wait, and counts a quarter: of the client's next four in
+    this process three are free. So one shopper who tries without a pause does not use up what his store may ask for all
+    the others, and a flood of such tries has an end all the same."""
+    with _giving_back:
+        _given_back[client_id] = min(_given_back.get(client_id, 0.0) + GIVEN_BACK, MOST_GIVEN_BACK)
+
+
+def _take_given_back(client_id: str) -> bool:
+    with _giving_back:
+        left = _given_back.get(client_id, 0.0)
+        if left < 1:
+            return False
+        _given_back[client_id] = left - 1
+        return True
 
 
 def count_stranger() -> None:
@@ -143,6 +164,9 @@ def _hashed(value: str) -> str:
 
 
 _read = lru_cache(maxsize=64)(parse)
+#: By client, in this process.
+_given_back: dict[str, float] = {}
+_giving_back = Lock()
 
 
 # ── counting ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response
 
 from app import errors, metrics
+from app.guard.request_limits import give_back_client
 from app.ids import CardId, PaymentId
 from app.issuance.schemas import IssuedOut, ReissueIn
 from app.oauth.bearer import caller, requires
@@ -55,8 +56,12 @@ def post_payment(body: dict[str, Any]) -> Response:
     if "code_token" in body:
         exchanged = exchange_code_token(body["code_token"], **terms)
     else:
-        with metrics.counted_try("api"):
-            exchanged = exchange_code(body["code"], **terms)
+        try:
+            with metrics.counted_try("api"):
+                exchanged = exchange_code(body["code"], **terms)
+        except errors.TryLater:
+            give_back_client(who.client_id)
+            raise
     return answer_once(exchanged, _payment.dump(exchanged.payment), 201 if exchanged.opened else 200)
 
 

@@ -18,6 +18,7 @@ from app.config import settings
 from app.guard import request_limits
 from app.ids import new_id
 from app.issuance import code_hash
+from app.issuance.code import draw_code, show_code
 from app.oauth.clients import add_client
 from app.secrecy import random_secret
 from tests.api import Api, api_of, assert_problem
@@ -41,6 +42,7 @@ def limited(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     yield use
     config.use(before)
     request_limits._refused.clear()
+    request_limits._given_back.clear()
 
 
 @pytest.fixture
@@ -69,6 +71,20 @@ def statuses(answers: list[TestResponse]) -> list[int]:
 
 
 # ── clients ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_tries_of_a_shopper_who_has_to_wait_count_a_quarter_and_a_flood_of_them_has_an_end(
+    limited: Callable[..., None], api: Api
+) -> None:
+    """What one hostile shopper's store may ask is for all of its shoppers."""
+    limited(per_client="20/hour")
+    body = {"code": show_code(draw_code()), "order_reference": "x", "shopper": {"key_hash": "hostile-shopper"}}
+    told = [api.bookshop.post("/v1/payments", body).get_json() for _ in range(40)]
+    assert [each["slug"] for each in told].count("try-later") > 30
+    assert "Too many requests came from here." not in [each["detail"] for each in told]
+    assert api.bookshop.get(f"/v1/payments/{new_id('pay')}").status_code == 404, "the store has room for others"
+    told = [api.bookshop.post("/v1/payments", body).get_json() for _ in range(40)]
+    assert told[-1]["detail"] == "Too many requests came from here."
 
 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back(limited: Callable[..., None], api: Api) -> None:
