@@ -15,7 +15,7 @@ from app.secrecy import random_secret
 from tests.api import JSON, Api, api_of, digests
 from tests.cutting_proxy import Cut, CuttingProxy
 from tests.service import real_keys, served
-from tests.web.fresh import FRESH, Request, exchange_code
+from tests.web.fresh import FRESH, Request, exchange_code, issue_card
 from tests.web.test_idempotency import without_secrets
 from tests.world import make_world
 
@@ -46,6 +46,7 @@ def test_one_effect_and_one_answer_however_the_connection_was_cut(app: Flask, pr
     """For every POST: one that never arrived, one that arrived by half, answers that were lost and that broke off."""
     api = api_of(app.test_client(), make_world())
     Attempt(proxy, api, exchange_code(api), cuts=[])  # a store's first payment opens its account in the books
+    Attempt(proxy, api, issue_card(api), cuts=[])  # and the first card of a client, what it has used of its limit
     for make in FRESH:
         alone = Attempt(proxy, api, make(api), cuts=[])
         assert (alone.answer.status, alone.answer.replayed) == (alone.wanted_status, False), make

@@ -8,6 +8,7 @@ from app.ids import new_id
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import Asker
 from tests.api import Api, money
+from tests.guard.ground import make_alarm
 from tests.world import gbp, make_world, visitor
 
 #: A thing is named so often, by requests of all kinds, until a fresh one takes its turn.
@@ -29,7 +30,7 @@ class Targets:
             return _strange(name)
         uses = self._uses[name] = self._uses.get(name, -1) + 1
         kept = self._kept.setdefault(name, [])
-        if uses % USES == 0:
+        if uses % USES == 0 or not kept:  # another thread may still be making the first
             kept.append(MAKERS[name](self.api, chance))
             del kept[:-KEPT]
         return chance.choice(kept)
@@ -39,13 +40,18 @@ def _strange(name: str) -> str:
     """Another issuer's programme, or what does not exist."""
     if name == "programme_id":
         return make_world().programme_id
-    strange = {"card_id": new_id("card"), "payment_id": new_id("pay"), "code_token": "ct_" + "x" * 43}
+    strange = {
+        "alarm_id": new_id("alarm"),
+        "card_id": new_id("card"),
+        "payment_id": new_id("pay"),
+        "code_token": "ct_" + "x" * 43,
+    }
     return strange.get(name) or "7KQ4-ZX9M-2FHN-C0NY"
 
 
 def _payment(api: Api, chance: Random) -> str:
     """A payment of Bookshop's: held, confirmed, settled in part or for good."""
-    payment_id = api.world.payment(order_reference="order-1").payment.id
+    payment_id = api.world.payment(order_reference="order-1", shopper=new_id("pay")).payment.id
     verb, body = chance.choice(
         [
             (None, None),
@@ -71,4 +77,5 @@ MAKERS: dict[str, Callable[[Api, Random], str]] = {
     "payment_id": _payment,
     "code": lambda api, _: api.world.code().code,
     "code_token": _code_token,
+    "alarm_id": lambda api, _: make_alarm("wrong_codes_store", new_id("str"), api.world.bookshop),
 }

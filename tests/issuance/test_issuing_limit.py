@@ -158,6 +158,7 @@ def test_a_refusal_leaves_nothing_but_one_event_an_hour() -> None:
         "subject_id": acme.client_id,
         "client_id": acme.client_id,
         "issuer_id": acme.world.issuer_id,
+        "mode": "test",
         "amount_minor": 1_001,
         "currency": "GBP",
         "limit": "client",

@@ -48,7 +48,11 @@ NOT_GOOD = (400, "invalid_grant")
 def test_the_answer_is_a_token_for_what_was_approved(shop: Shop, pushed: Pushed, code: str) -> None:
     answer = shop.redeem(code, pushed)
     told = answer.get_json()
-    assert (told["token_type"], told["expires_in"], told["scope"]) == ("Bearer", 300, "exchange settle refund bill")
+    assert (told["token_type"], told["expires_in"], told["scope"]) == (
+        "Bearer",
+        300,
+        "exchange settle refund bill guard.read",
+    )
     assert answer.headers["Cache-Control"] == "no-store"
     payment_id = told["authorization_details"][0]["payment_id"]
     claims = segments(told["access_token"])[1]
