@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from app.errors import (
     CardHeld,
     CurrencyMismatch,
     InvalidRequest,
+    IssuingLimitReached,
     LinkLapsed,
     LinkOpened,
     LinkSuperseded,
@@ -189,3 +191,51 @@ def test_a_name_that_people_could_not_read_is_refused(name: str) -> None:
     rules.check_name("Bookshop & Söhne")
     with pytest.raises(InvalidRequest):
         rules.check_name(name)
+
+
+# ── a day's limits ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "passed", "left"),
+    [
+        (1_000, 1_000, timedelta(0), 1_000),
+        (1_000, 1_000, timedelta(hours=6), 750),
+        (1_000, 1_000, timedelta(days=1), 0),
+        (1_000, 1_000, timedelta(days=9), 0),
+        (1_000, 400, timedelta(0), 400),  # a limit that was lowered
+        (1_000, 1_000, timedelta(hours=-1), 1_000),  # a clock that was set back forgets nothing
+    ],
+)
+def test_a_whole_limit_is_forgotten_in_a_day(used: int, limit: int, passed: timedelta, left: int) -> None:
+    assert rules.still_used(Decimal(used), limit, passed) == left
+
+
+@pytest.mark.parametrize(
+    ("used_minor", "used_cards", "left", "free_in"),
+    [
+        (1_000, 5, None, None),  # exactly the limit
+        (1_001, 5, (99, 1), timedelta(seconds=87)),
+        (1_000, 6, (100, 0), timedelta(days=1) / 5),
+        (1_500, 8, (0, 0), timedelta(days=1) * 3 / 5),
+    ],
+)
+def test_a_card_that_passes_a_limit_is_refused_with_what_is_left_and_when_it_is_free(
+    used_minor: int, used_cards: int, left: tuple[int, int] | None, free_in: timedelta | None
+) -> None:
+    level = rules.Level(1_000, 5, Decimal(used_minor), Decimal(used_cards))
+    if left is None or free_in is None:
+        rules.check_issuing(level, gbp(100), whose="client", now=NOW)
+        return
+    with pytest.raises(IssuingLimitReached) as refused:
+        rules.check_issuing(level, gbp(100), whose="client", now=NOW)
+    facts = refused.value.facts
+    assert (facts["left_minor"], facts["left_cards"], facts["free_at"]) == (*left, NOW + free_in)
+
+
+@pytest.mark.parametrize(("limit_minor", "limit_cards"), [(99, 5), (1_000, 0)])
+def test_a_card_that_no_waiting_helps_is_told_no_time(limit_minor: int, limit_cards: int) -> None:
+    level = rules.Level(limit_minor, limit_cards, Decimal(1_100), Decimal(6))
+    with pytest.raises(IssuingLimitReached) as refused:
+        rules.check_issuing(level, gbp(100), whose="issuer", now=NOW)
+    assert "free_at" not in refused.value.facts
