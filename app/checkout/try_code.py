@@ -59,20 +59,25 @@ def try_code(typed: str, *, browser: Browser, who: Visitor) -> Approval | None:
     code = read_code(typed)
     if code is None:
         raise CodeMistyped()
-    with one_try(watch_visitor(who, store_id=_store_of(browser))):
-        if approval := _take_try(browser):
-            return approval
-        try:
-            outcome = _judge(hashes_to_look_up(code, for_anybody=True), browser)
-        except (Busy, CardHeld):
-            _give_back(browser)
-            raise
-        except Unaccepted as refusal:
-            _record_failure(browser, refusal)
-            raise CodeNotAccepted() from None
-        if isinstance(outcome, Refusal):
-            raise outcome
-        return outcome
+    try:
+        with one_try(watch_visitor(who, store_id=_store_of(browser))):
+            return _try_once(code, browser)
+    except Unaccepted as refusal:  # outside, where guard has counted it, whatever becomes of the event
+        _record_failure(browser, refusal)
+        raise CodeNotAccepted() from None
+
+
+def _try_once(code: str, browser: Browser) -> Approval | None:
+    if approval := _take_try(browser):
+        return approval
+    try:
+        outcome = _judge(hashes_to_look_up(code, for_anybody=True), browser)
+    except (Busy, CardHeld):
+        _give_back(browser)
+        raise
+    if isinstance(outcome, Refusal):
+        raise outcome
+    return outcome
 
 
 def _store_of(browser: Browser) -> StoreId:

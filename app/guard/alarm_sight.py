@@ -76,30 +76,20 @@ def forget_usual() -> None:
     _remembered.clear()
 
 
-# A code token that is over was no code that anybody tried.
-_STORE_CODES = """
-    SELECT min(facts ->> 'mode') AS mode, facts ->> 'store_id' AS group_id, facts ->> 'store_id' AS party_id,
+# Of one group after the other. A code token that is over was no code that anybody tried.
+_CODES = """
+    SELECT facts ->> 'mode' AS mode, {group} AS group_id, {party} AS party_id,
         count(*) FILTER (WHERE kind = 'code_refused') AS figure, count(*) AS of,
         min(at) FILTER (WHERE kind = 'code_refused') AS first_at,
         max(at) FILTER (WHERE kind = 'code_refused') AS last_at
     FROM event
     WHERE kind IN ('code_refused', 'code_exchanged') AND at > $1 AND at <= $2 AND facts ->> 'mode' IS NOT NULL
         AND COALESCE(facts ->> 'reason', '') NOT LIKE 'token%'
-    GROUP BY facts ->> 'store_id' HAVING count(*) FILTER (WHERE kind = 'code_refused') >= $3
+    GROUP BY 1, 2, 3 HAVING count(*) FILTER (WHERE kind = 'code_refused') >= $3
     ORDER BY figure DESC LIMIT $4
 """
-
-_OVERALL_CODES = """
-    SELECT facts ->> 'mode' AS mode, 'overall' AS group_id, NULL AS party_id,
-        count(*) FILTER (WHERE kind = 'code_refused') AS figure, count(*) AS of,
-        min(at) FILTER (WHERE kind = 'code_refused') AS first_at,
-        max(at) FILTER (WHERE kind = 'code_refused') AS last_at
-    FROM event
-    WHERE kind IN ('code_refused', 'code_exchanged') AND at > $1 AND at <= $2 AND facts ->> 'mode' IS NOT NULL
-        AND COALESCE(facts ->> 'reason', '') NOT LIKE 'token%'
-    GROUP BY facts ->> 'mode' HAVING count(*) FILTER (WHERE kind = 'code_refused') >= $3
-    ORDER BY figure DESC LIMIT $4
-"""
+_STORE_CODES = _CODES.format(group="facts ->> 'store_id'", party="facts ->> 'store_id'")
+_OVERALL_CODES = _CODES.format(group="'overall'::text", party="NULL::text")
 
 # Whose a card is, and of which mode, its first event says.
 _CODE_ELSEWHERE = """

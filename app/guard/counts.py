@@ -27,7 +27,7 @@ class Counted:
     budgeted_at: datetime | None = None
 
 
-#: By mark.
+#: By the key's hash.
 Found = Mapping[bytes, Counted]
 
 
@@ -39,31 +39,31 @@ class Noted:
     over_at: datetime
 
 
-def lock(db: Connection, marks: Sequence[bytes]) -> tuple[Found, datetime]:
-    """The counts of these marks, locked; and the time, read after any wait."""
-    rows = db.exec_driver_sql(_LOCK, (sorted(marks),)).all()
+def lock(db: Connection, hashes: Sequence[bytes]) -> tuple[Found, datetime]:
+    """The counts of these keys, locked; and the time, read after any wait."""
+    rows = db.exec_driver_sql(_LOCK, (sorted(hashes),)).all()
     return {row.key: _counted(row) for row in rows}, clock.read(max(row.stamp for row in rows))
 
 
-def read(db: Connection, marks: Sequence[bytes]) -> tuple[Found, datetime]:
-    """The counts of those of these marks that have one, as they were a moment ago; and the time."""
-    rows = db.exec_driver_sql(_READ, (list(marks),)).all()
+def read(db: Connection, hashes: Sequence[bytes]) -> tuple[Found, datetime]:
+    """The counts of those of these keys that have one, as they were a moment ago; and the time."""
+    rows = db.exec_driver_sql(_READ, (list(hashes),)).all()
     return {row.key: _counted(row) for row in rows if row.key is not None}, clock.read(rows[0].stamp)
 
 
 def write(db: Connection, noted: Mapping[bytes, Noted]) -> None:
     """Keeps locked counts as decided; those of which nothing is left are dropped."""
-    kept = {mark: each for mark, each in noted.items() if each.counted.count.level > 0}
-    if gone := [mark for mark in noted if mark not in kept]:
+    kept = {key: each for key, each in noted.items() if each.counted.count.level > 0}
+    if gone := [key for key in noted if key not in kept]:
         db.exec_driver_sql("DELETE FROM guard_count WHERE key = ANY($1)", (gone,))
     if kept:
-        columns = zip(*(_values(mark, each) for mark, each in kept.items()), strict=True)
+        columns = zip(*(_values(key, each) for key, each in kept.items()), strict=True)
         db.exec_driver_sql(_WRITE, tuple(list(column) for column in columns))
 
 
-def note_budget(db: Connection, mark: bytes, budget: int, at: datetime) -> None:
+def note_budget(db: Connection, key_hash: bytes, budget: int, at: datetime) -> None:
     """What a store may have in a minute, as reckoned at this time."""
-    db.exec_driver_sql("UPDATE guard_count SET budget = $2, budgeted_at = $3 WHERE key = $1", (mark, budget, at))
+    db.exec_driver_sql("UPDATE guard_count SET budget = $2, budgeted_at = $3 WHERE key = $1", (key_hash, budget, at))
 
 
 def forget_counts() -> int:
@@ -76,12 +76,12 @@ def _counted(row: AnyRow) -> Counted:
     return Counted(Count(row.level, row.as_of, row.free_at, row.halved_at), row.budget, row.budgeted_at)
 
 
-def _values(mark: bytes, noted: Noted) -> tuple[object, ...]:
+def _values(key_hash: bytes, noted: Noted) -> tuple[object, ...]:
     counted = noted.counted
     count = counted.count
     reckoned = (counted.budget, counted.budgeted_at)
     # A list that has a whole number among floats is refused by the driver.
-    return mark, float(count.level), count.as_of, count.free_at, count.halved_at, *reckoned, noted.over_at
+    return key_hash, float(count.level), count.as_of, count.free_at, count.halved_at, *reckoned, noted.over_at
 
 
 _COLUMNS = "key, level, as_of, free_at, halved_at, budget, budgeted_at"

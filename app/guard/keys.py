@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import ip_network
 from typing import Literal
 
 from app.config import settings
 from app.ids import StoreId
 from app.secrecy import keyed_hash
-from app.web.networks import Address, Network, prefixes_of
+from app.web.networks import Address, Network, prefixes_of, read_address
 
 #: Wrong tries that cost no time: of a person, and of a network that many share.
 FREE, FREE_SHARED = 5, 20
-MARK_BYTES = 16
+HASH_BYTES = 16
 
 
 class Kind(Enum):
@@ -32,9 +31,9 @@ class Key:
     free: int = FREE
 
     @property
-    def mark(self) -> bytes:
+    def hash(self) -> bytes:
         """What the name is stored as."""
-        return keyed_hash(settings().keys.hashing, "guard", f"{self.kind.value} {self.name}")[:MARK_BYTES]
+        return keyed_hash(settings().keys.hashing, "guard", f"{self.kind.value} {self.name}")[:HASH_BYTES]
 
 
 #: All stores and pages together.
@@ -69,8 +68,5 @@ def _free_of(network: Network) -> int:
 
 def _canonical(network: str) -> str:
     """As one spelling, and no narrower than we count ourselves: else a store's shopper could hop within it."""
-    try:
-        found = ip_network(network, strict=False)
-    except ValueError:
-        return network
-    return str(prefixes_of(found.network_address)[0])
+    address = read_address(network.partition("/")[0])
+    return network if address is None else str(prefixes_of(address)[0])

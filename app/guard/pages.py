@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from app.guard import captcha
 from app.guard.captcha import Purpose
 from app.guard.tries import Visitor
 from app.web.address import client_address
-from app.web.pages import asset_urls
+from app.web.pages import asset_urls, keep_file
+from app.web.requests import NO_PAGE
 
 #: Of altcha 3.2.2 (npm) there is the worker for PBKDF2, as released; captcha.js around it is ours.
 STATIC = Path(__file__).parent / "static"
@@ -18,7 +19,7 @@ asset_url = asset_urls("guard.static", STATIC)
 #: A worker has a policy of its own: it computes, and asks for nothing. A page that isolates itself (COEP), as the frame
 #: of the field for codes does, starts only workers that say the same of themselves.
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": NO_PAGE,
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
@@ -27,11 +28,9 @@ HEADERS = {
 
 @blueprint.after_request
 def finish(answer: Response) -> Response:
-    """The files may be kept: for ever, where their URL marks their content."""
+    """There is nothing here but files."""
     answer.headers.update(HEADERS)
-    if answer.status_code in (200, 206, 304):
-        kept = "public, max-age=31536000, immutable" if "v" in request.args else "public, max-age=86400"
-        answer.headers["Cache-Control"] = kept
+    keep_file(answer)
     return answer
 
 

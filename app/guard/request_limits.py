@@ -131,25 +131,15 @@ def count_unproven() -> None:
     _count(Counted("oauth", _read(settings().limits.per_client), _network(client_address(), ADDRESS_OR_SITE)))
 
 
-def check_wrong_secrets(client_id: str) -> None:
-    """Whether this address may try another secret for this client. Raises TryLater.
-
-    What is tried from elsewhere does not count: nobody can lock a client out. Tries at the very same moment slip by, at
-    most as many as there are threads.
-    """
-    tried = _tried(client_id)
-    if not _asked(lambda: limiter.limiter.test(tried.limit, tried.key, tried.name), otherwise=True):
-        raise _refusal(tried)
-
-
 def count_wrong_secret(client_id: str) -> None:
-    """This address tried a secret for this client that is none of its."""
-    _hit(_tried(client_id))
+    """This address tried a secret for this client that is none of its. Raises TryLater after too many.
 
-
-def _tried(client_id: str) -> Counted:
+    What is tried from elsewhere does not count.
+    """
     key = _hashed(f"{_network(client_address(), ADDRESS)} {client_id}")
-    return Counted("secret", _read(settings().limits.wrong_secrets), key)
+    tried = Counted("secret", _read(settings().limits.wrong_secrets), key)
+    if not _hit(tried):
+        raise _refusal(tried)
 
 
 def _network(address: Address | None, lengths: Mapping[int, int]) -> str:

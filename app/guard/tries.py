@@ -50,7 +50,7 @@ class Change:
     after: tuple[float, datetime]
 
 
-#: By mark.
+#: By the key's hash.
 Changes = Mapping[bytes, Change]
 
 
@@ -134,16 +134,16 @@ def _ask_for_captcha(who: Watched, *, must_wait: bool) -> None:
     if who.prove is None:
         return
     with transaction() as db:
-        found, now = counts.read(db, [key.mark for key in who.suspicious])
+        found, now = counts.read(db, [key.hash for key in who.suspicious])
     for key in who.own:
-        if must_wait and (seen := found.get(key.mark)) is not None and not backoff.is_free(seen.count, now):
+        if must_wait and (seen := found.get(key.hash)) is not None and not backoff.is_free(seen.count, now):
             raise _later(who, backoff.Wait(seen.count.free_at, now))
     if _is_suspicious(found, now, who.suspicious):
         who.prove()
 
 
 def _is_suspicious(found: Found, now: datetime, keys: Sequence[Key]) -> bool:
-    return any(_asks_for_captcha(key, found[key.mark], now) for key in keys if key.mark in found)
+    return any(_asks_for_captcha(key, found[key.hash], now) for key in keys if key.hash in found)
 
 
 def _asks_for_captcha(key: Key, seen: Counted, now: datetime) -> bool:
@@ -180,18 +180,18 @@ def _change(keys: Sequence[Key], decide: Decision, changes: Changes | None = Non
     """`changes`: what this try has changed before. Where nobody has come since, that is undone first."""
     changed: dict[bytes, Change] = {}
     with transaction(durable=False) as db:
-        found, now = counts.lock(db, [key.mark for key in keys])
+        found, now = counts.lock(db, [key.hash for key in keys])
         noted = {}
         for key in keys:
-            seen, before = found[key.mark], (changes or {}).get(key.mark)
+            seen, before = found[key.hash], (changes or {}).get(key.hash)
             is_alone = before is not None and (seen.count.level, seen.count.free_at) == before.after
-            noted[key.mark] = _decided(key, seen, now, decide, undone=before.before if before and is_alone else None)
-            count = noted[key.mark].counted.count
-            changed[key.mark] = Change(seen.count, (count.level, count.free_at))
+            noted[key.hash] = _decided(key, seen, now, decide, undone=before.before if before and is_alone else None)
+            count = noted[key.hash].counted.count
+            changed[key.hash] = Change(seen.count, (count.level, count.free_at))
         counts.write(db, noted)
     for key in keys:
         if key.kind is Kind.STORE:
-            _reckon(key, noted[key.mark].counted, now)
+            _reckon(key, noted[key.hash].counted, now)
     return changed
 
 
@@ -214,10 +214,13 @@ def _reckon(key: Key, seen: Counted, now: datetime) -> None:
     is_fresh = seen.budgeted_at is not None and now - seen.budgeted_at < RECKONED_FOR
     if is_fresh or not backoff.is_spent(seen.count, now, budget=backoff.LEAST_BUDGET // 2):
         return
-    with transaction() as db:
-        good = db.exec_driver_sql(_GOOD_EXCHANGES, (now - timedelta(hours=1), key.name)).scalar_one()
-    with transaction(durable=False) as db:
-        counts.note_budget(db, key.mark, backoff.budget_of(good), now)
+    try:
+        with transaction() as db:
+            good = db.exec_driver_sql(_GOOD_EXCHANGES, (now - timedelta(hours=1), key.name)).scalar_one()
+        with transaction(durable=False) as db:
+            counts.note_budget(db, key.hash, backoff.budget_of(good), now)
+    except Busy as busy:  # the next wrong code has it reckoned; this one has been counted
+        log.warning("budget_not_reckoned", error=trace_of(busy))
 
 
 _GOOD_EXCHANGES = """

@@ -67,18 +67,13 @@ def issue_card(
             _card(
                 id=card_id,
                 programme_id=programme_id,
-                issuer_id=issuer_id,
-                account_id=account_id(CARD, card_id, amount.currency),
-                mode=mode,
-                currency=amount.currency,
-                issued_minor=amount.amount_minor,
                 expires_at=expires_at,
-                holder_sealed=seal_holder(holder, card_id),
-                email_hash=hash_email(holder.email),
                 order_reference=order_reference,
                 issuer_metadata=dict(metadata or {}),
                 not_before=not_before,
                 created_at=now,
+                **_worth(amount, card_id, issuer_id, mode),
+                **_held_by(holder, card_id),
             ),
             links.link_insert(link),
             _key(card_id=card_id, link_id=link.id),
@@ -105,6 +100,21 @@ def _recording(amount: Money, *, client_id: str, issuer_id: IssuerId) -> Iterato
 
 _card = row_of(CardRow, state="active")
 _key = row_of(CardKey)
+
+
+def _worth(amount: Money, card_id: CardId, issuer_id: IssuerId, mode: str) -> dict[str, object]:
+    """The columns that say what a card is worth, and whose money it is."""
+    return {
+        "issuer_id": issuer_id,
+        "account_id": account_id(CARD, card_id, amount.currency),
+        "mode": mode,
+        "currency": amount.currency,
+        "issued_minor": amount.amount_minor,
+    }
+
+
+def _held_by(holder: HolderData, card_id: CardId) -> dict[str, object]:
+    return {"holder_sealed": seal_holder(holder, card_id), "email_hash": hash_email(holder.email)}
 
 
 def _facts(amount: Money, issuer_id: IssuerId, mode: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
 
 from app.config import settings
-from app.guard.request_limits import check_wrong_secrets, count_wrong_secret
+from app.guard.request_limits import count_wrong_secret
 from app.ids import is_id
 from app.oauth import client_assertion, mutual_tls
 from app.oauth.clients import (
@@ -90,7 +90,6 @@ def _with_secret(authorization: str) -> Client | None:
         return None
     client = authenticate_client(client_id, client_secret)
     if client is None:  # a right one passes, whoever else tries from the same address: there is no guessing 256 bits
-        check_wrong_secrets(client_id)
         count_wrong_secret(client_id)
     return client
 

@@ -37,10 +37,10 @@ def make_code_token(typed: str, *, asker: rules.Asker, amount: Money, who: Visit
     code = read_code(typed)
     if code is None:
         raise CodeMistyped()
-    with one_try(watch_visitor(who, store_id=asker.store_id)):
+    with codes.recorded(asker), one_try(watch_visitor(who, store_id=asker.store_id)):
         hashes = hashes_to_look_up(code, for_anybody=True)
         code_token = PREFIX + random_secret()
-        with codes.recorded(asker), transaction() as db:
+        with transaction() as db:
             _make(db, hashes, fingerprint(code_token), asker, amount)
         return code_token
 

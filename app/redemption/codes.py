@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import structlog
 from sqlalchemy import ARRAY, Connection, bindparam, exists, func, or_, select, true
 from sqlalchemy.dialects.postgresql import BYTEA
 
@@ -13,12 +12,10 @@ from app import clock
 from app.db.base import AnyRow, AnySelect
 from app.db.together import Write, together
 from app.db.transaction import transaction
-from app.errors import Busy, CodeNotAccepted
+from app.errors import CodeNotAccepted
 from app.events.event import event_of
 from app.issuance.models import Card, CardKey, Code, Programme, ProgrammeStore
 from app.redemption import rules
-
-log = structlog.get_logger(__name__)
 
 _IS_LISTED = exists().where(
     ProgrammeStore.programme_id == Programme.id, ProgrammeStore.store_id == bindparam("asking_store")
@@ -96,16 +93,15 @@ def seen_code(row: AnyRow) -> rules.CodeSeen:
 def recorded(asker: rules.Asker) -> Iterator[None]:
     """Keeps the event of a try that fails inside, in a transaction of its own: the refused one is gone.
 
+    It stands around `one_try`, which has counted the try by then, whatever becomes of the event.
+
     Raises CodeNotAccepted in place of Unaccepted, whose reason is told to nobody else.
     """
     try:
         yield
     except rules.Unaccepted as refusal:
-        try:
-            with transaction() as db:
-                together(db, refused_code(asker, refusal, at=clock.now(db)))
-        except Busy as busy:  # the try was wrong all the same, and counts
-            log.warning("try_not_recorded", reason=busy.detail)
+        with transaction() as db:
+            together(db, refused_code(asker, refusal, at=clock.now(db)))
         raise CodeNotAccepted() from None
 
 

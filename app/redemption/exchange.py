@@ -61,9 +61,10 @@ def exchange_code(
     with transaction() as db:  # the repeat of what was done is no try: it is answered, whoever has to wait
         if again := find_answer(db, reference, Exchanged):
             return again
-    with one_try(watch_store(asker.store_id, shopper_key=asker.shopper_key, network=asker.network)):
+    who = watch_store(asker.store_id, shopper_key=asker.shopper_key, network=asker.network)
+    with codes.recorded(asker), one_try(who):
         hashes = hashes_to_look_up(code)
-        with codes.recorded(asker), transaction() as db:
+        with transaction() as db:
             try:
                 code_id = codes.find_code(db, hashes, asker=asker).code_id
             except rules.Unaccepted:

@@ -15,8 +15,6 @@ def client_address() -> Address | None:
     stands before the first other one may be anybody's invention.
     """
     found = read_address(request.remote_addr)
-    if not request.remote_addr and not settings().trusts_socket:
-        return None
     entries = [entry.strip() for line in request.headers.getlist("X-Forwarded-For") for entry in line.split(",")]
     while entries and is_trusted_proxy(found):
         before = read_address(entries.pop())

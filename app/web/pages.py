@@ -34,10 +34,17 @@ def finish_page(answer: Response, *, files: str, forms_lead_to: str = "") -> Res
         f"form-action 'self'{forms_lead_to and ' ' + forms_lead_to}; base-uri 'none'; frame-ancestors 'none'"
     )
     answer.headers.update({**HEADERS, "Content-Security-Policy": policy})
-    is_file = request.endpoint == files and answer.status_code in (200, 206, 304)
-    kept = "public, max-age=31536000, immutable" if "v" in request.args else "public, max-age=86400"
-    answer.headers["Cache-Control"] = kept if is_file else "no-store"
+    answer.headers["Cache-Control"] = "no-store"
+    if request.endpoint == files:
+        keep_file(answer)
     return answer
+
+
+def keep_file(answer: Response) -> None:
+    """A file may be kept: for ever, where its URL has the mark of its content (`asset_urls`)."""
+    if answer.status_code in (200, 206, 304):
+        kept = "public, max-age=31536000, immutable" if "v" in request.args else "public, max-age=86400"
+        answer.headers["Cache-Control"] = kept
 
 
 def is_same_origin() -> bool:

@@ -91,6 +91,7 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
         """
         if not hasattr(conn, "arrived"):
             conn.arrived, conn.began_s, conn.is_answered, conn.ignored, conn.outbox = b"", None, False, 0, None
+            conn.progress = Progress()
             conn.close = lambda graceful=False: util.close(conn.sock)
         try:
             return self._go_on(conn)
@@ -103,7 +104,7 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
         if conn.is_answered:
             return self._ignore(conn)
         has_ended = self._take(conn)
-        if is_whole(conn.arrived):
+        if is_whole(conn.arrived, conn.progress):
             return self._answer(conn)
         if has_ended or _is_late(conn):
             return False
@@ -133,7 +134,7 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
         """Lets gunicorn read and answer the request. What came after it stays for the next."""
         conn.parser = conn.parser or http.get_parser(self.cfg, conn.sock, conn.client)
         conn.parser.unreader.unread(conn.arrived)
-        conn.arrived, conn.began_s, conn.data_ready = b"", None, True
+        conn.arrived, conn.began_s, conn.data_ready, conn.progress = b"", None, True, Progress()
         keeps = super().handle(conn)
         if conn.outbox is None:
             return keeps or self._end(conn)

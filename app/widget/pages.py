@@ -22,7 +22,7 @@ from app.redemption.store import find_store
 from app.web.address import origin_of_request
 from app.web.arguments import StrictParser
 from app.web.context import Acting, acting
-from app.web.pages import asset_urls, is_origin
+from app.web.pages import asset_urls, is_origin, keep_file
 from app.web.problems import answer_refusal
 from app.widget.schemas import CodeTokenIn
 
@@ -75,10 +75,9 @@ def answer_limited(refusal: TryLater) -> Response:
 
 @blueprint.after_request
 def finish(answer: Response) -> Response:
-    """The frame's files may be kept: for ever, where their URL marks their content."""
-    if request.endpoint == "widget.static" and answer.status_code in (200, 206, 304):
-        kept = "public, max-age=31536000, immutable" if "v" in request.args else "public, max-age=86400"
-        answer.headers["Cache-Control"] = kept
+    """The frame's files may be kept."""
+    if request.endpoint == "widget.static":
+        keep_file(answer)
         answer.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     return answer
 

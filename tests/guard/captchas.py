@@ -15,7 +15,7 @@ from tests.world import forgive_all
 def captchas_asked() -> Iterator[None]:
     """A captcha is asked of everybody: there are too many wrong codes, for an hour yet."""
     with transaction() as db:
-        db.exec_driver_sql(_UNUSUAL, (ANYBODY.mark,))
+        db.exec_driver_sql(_UNUSUAL, (ANYBODY.hash,))
     try:
         yield
     finally:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from argon2.low_level import hash_secret_raw
+from flask import Flask
 from sqlalchemy import text
 
 from app import clock
 from app.config import settings
 from app.db.transaction import transaction
 from app.errors import Busy, CodeMistyped, CodeNotAccepted, LinkNotAccepted, TryLater
-from app.guard import backoff, counts, tries
+from app.guard import backoff, counts, keys, tries
 from app.guard.keys import ANYBODY, browser_keys, store_key
 from app.guard.tries import Visitor, one_key, one_try, watch_store, watch_visitor
 from app.ids import StoreId
@@ -25,6 +26,7 @@ from app.issuance.code import draw_code, show_code
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import Asker
 from tests.at_once import at_once, split
+from tests.checkout.shop import Shopper, bookshop_of
 from tests.world import World, gbp, reference, rows, visitor
 
 
@@ -129,6 +131,12 @@ def test_new_sessions_of_one_network_are_seen_through_where_the_store_tells_it(w
             pytest.fail("looked at")
     with one_try(watch_store(world.bookshop, shopper_key="new", network="192.0.3.0/24")):
         pass
+
+
+def test_networks_of_v4_that_are_spelt_as_v6_are_told_apart(world: World) -> None:
+    spelt = [keys.shopper_keys(world.bookshop, "x", f"::ffff:{network}.0/120")[1] for network in ("192.0.2", "192.0.3")]
+    plain = [keys.shopper_keys(world.bookshop, "x", f"{network}.0/24")[1] for network in ("192.0.2", "192.0.3")]
+    assert spelt == plain and spelt[0] != spelt[1]
 
 
 def test_success_halves_the_count_of_its_own_key_and_of_no_other(world: World) -> None:
@@ -354,8 +362,28 @@ def test_a_wrong_code_counts_though_its_event_cannot_be_written(
     world: World, monkeypatch: pytest.MonkeyPatch, hashes: list[int]
 ) -> None:
     monkeypatch.setattr("app.redemption.codes.refused_code", _broken_write)
-    wrong(world, 5)
+    for _ in range(5):
+        with pytest.raises(Busy):
+            world.exchange(draw_code())
     assert wait_s(world) == 1
+    assert len(hashes) == 5
+
+
+def test_a_wrong_code_at_the_checkout_counts_though_its_event_cannot_be_written(
+    app: Flask, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, shopper = bookshop_of(app, world), Shopper(app.test_client())
+    monkeypatch.setattr("app.checkout.try_code.refused_code", _broken_write)
+    assert shopper.decide(shop.push(), "code", code=draw_code()).status_code == 503
+    assert len(rows("SELECT key FROM guard_count")) == 2  # the network's and everybody's
+
+
+def test_a_budget_that_cannot_be_reckoned_costs_nobody_a_try(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    spend_budget(world)
+    with transaction() as db:
+        db.execute(text("UPDATE guard_count SET budget = NULL, budgeted_at = NULL"))
+    monkeypatch.setattr(counts, "note_budget", _broken_write)
+    assert world.exchange(world.code().code, shopper=None).opened
 
 
 # ── many at once ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -378,7 +406,7 @@ def test_without_taking_the_try_first_many_would_slip_through(
     @contextmanager
     def look_and_then_note(who: tries.Watched) -> Iterator[None]:
         with transaction() as db:
-            found, now = counts.read(db, [key.mark for key in who.own])
+            found, now = counts.read(db, [key.hash for key in who.own])
         for seen in found.values():
             if now < seen.count.free_at:
                 raise TryLater("later", retry_after_s=1)
@@ -434,9 +462,9 @@ def test_counts_that_are_full_are_written_beside_others(world: World) -> None:
     keys = (ANYBODY, store_key(world.bookshop))
     many = settings().usual_wrong_codes_per_s * backoff.UNUSUAL_FOR_S
     with transaction() as db:
-        found, now = counts.lock(db, [key.mark for key in keys])
+        found, now = counts.lock(db, [key.hash for key in keys])
         levels = zip(keys, (many, 1.5), strict=True)
-        full = {key.mark: replace(found[key.mark], count=backoff.Count(level, now, now)) for key, level in levels}
+        full = {key.hash: replace(found[key.hash], count=backoff.Count(level, now, now)) for key, level in levels}
         counts.write(db, {mark: counts.Noted(each, over_at=now) for mark, each in full.items()})
     wrong(world)
     assert sorted(row.level for row in rows("SELECT level FROM guard_count"))[-1] > many - 10

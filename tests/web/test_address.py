@@ -39,6 +39,9 @@ def behind_proxies(app: Flask) -> Iterator[Flask]:
         ("::ffff:10.0.0.1", ["2001:db8::5"], "2001:db8::5"),  # a socket for both families
         ("fd00::1", ["::ffff:198.51.100.1"], "198.51.100.1"),
         ("fe80::1%eth0", ["198.51.100.1"], "fe80::1"),
+        ("10.0.0.1", ["198.51.100.1:4711"], "198.51.100.1"),  # some proxies add the port
+        ("10.0.0.1", ["[2001:db8::5]:4711"], "2001:db8::5"),
+        ("10.0.0.1", ["[2001:db8::5]"], "2001:db8::5"),
         ("", ["198.51.100.1"], None),  # a socket in the file system
     ],
 )
@@ -48,6 +51,14 @@ def test_the_word_of_a_trusted_proxy_counts_and_no_other(
     headers = [("X-Forwarded-For", line) for line in forwarded]
     with behind_proxies.test_request_context(headers=headers, environ_base={"REMOTE_ADDR": peer}):
         assert client_address() == (client and ip_address(client))
+
+
+def test_a_socket_is_believed_where_it_is_named_and_nobody_else_for_it(behind_proxies: Flask) -> None:
+    config.use(replace(settings(), trusts_socket=True))
+    forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.1"}
+    for peer, client in (("", "198.51.100.1"), ("192.0.2.7", "192.0.2.7")):
+        with behind_proxies.test_request_context(headers=forwarded, environ_base={"REMOTE_ADDR": peer}):
+            assert client_address() == ip_address(client)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,12 @@
 """A request is whole when the parser can read all of it without waiting."""
 
+import re
+import socket
+from types import SimpleNamespace
+
 import pytest
 
+from app.web import whole_requests
 from app.web.requests import MAX_BODY_BYTES
 from app.web.whole_requests import is_whole
 
@@ -55,3 +60,25 @@ NEVER = {
 @pytest.mark.parametrize("request_", NEVER.values(), ids=NEVER)
 def test_what_the_parser_would_wait_for_is_not_whole(request_: bytes) -> None:
     assert not is_whole(request_)
+
+
+def test_each_chunk_is_looked_at_once_however_slowly_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else some dozens of clients that send many small ones keep a processor at work."""
+    looked: list[bytes] = []
+    size = whole_requests._SIZE
+
+    class Counting:
+        def fullmatch(self, text: bytes) -> re.Match[bytes] | None:
+            looked.append(text)
+            return size.fullmatch(text)
+
+    monkeypatch.setattr(whole_requests, "_SIZE", Counting())
+    worker = whole_requests.WholeRequestWorker.__new__(whole_requests.WholeRequestWorker)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        conn = SimpleNamespace(sock=ours, parser=None)
+        theirs.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        for _ in range(50):
+            theirs.sendall(b"1\r\nx\r\n")
+            assert worker.handle(conn) is not False
+    assert len(looked) == 50
