@@ -69,7 +69,9 @@ def test_a_stores_origins_are_replaced_as_a_whole_and_an_event_says_so(database:
     found = find_store(store.id)
     assert found is not None and found.origins == ("https://b.example",)
     assert set_origins(store.id, []) == []
-    events = rows("SELECT facts FROM event WHERE kind = 'store_origins_set' AND facts->>'store_id' = :id", id=store.id)
+    events = rows(
+        "SELECT facts FROM event WHERE kind = 'store_origins_set' AND facts->>'store_id' = :id ORDER BY id", id=store.id
+    )
     assert [len(event.facts["origins"]) for event in events] == [2, 1, 0]
 
 
