@@ -70,7 +70,7 @@ def test_a_stores_origins_are_replaced_as_a_whole_and_an_event_says_so(database:
     assert found is not None and found.origins == ("https://b.example",)
     assert set_origins(store.id, []) == []
     events = rows(
-        "SELECT facts FROM event WHERE kind = 'store_origins_set' AND facts->>'store_id' = :id ORDER BY id", id=store.id
+        "SELECT facts FROM event WHERE kind = 'store_origins_set' AND facts->>'store_id' = :id ORDER BY at", id=store.id
     )
     assert [len(event.facts["origins"]) for event in events] == [2, 1, 0]
 
