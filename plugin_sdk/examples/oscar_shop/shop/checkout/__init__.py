@@ -1,0 +1,1 @@
+"""Oscar's checkout with gift cards, and a bank card for what they do not pay."""

@@ -1,0 +1,1 @@
+"""Oscar's dashboard of orders, from which a gift card gets money back."""
