@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+STORES_LOCK = "plugin_sdk/requirements-stores.lock"
 #: Stands for a Python: notes what it is asked, makes an environment of itself, and fails to install when told to.
 PYTHON = """#!/bin/sh
 echo "$0 $*" >>"{log}"
@@ -34,6 +35,8 @@ class Machine:
         self.bin.mkdir()
         for name in ("run", "uv.lock", "requirements.lock", "requirements-dev.lock"):
             shutil.copy(ROOT / name, self.checkout)
+        (self.checkout / "plugin_sdk").mkdir()
+        shutil.copy(ROOT / STORES_LOCK, self.checkout / STORES_LOCK)
         for name in ("cat", "cksum", "dirname", "sh", "cp", "mkdir", "touch"):
             (self.bin / name).symlink_to(shutil.which(name) or name)
         self.install("python3.13", SHIM)
@@ -84,9 +87,21 @@ def test_what_the_tests_need_includes_what_the_demo_needs(machine: Machine) -> N
     machine.run("test", "-x")
     asked = machine.asked()
     assert [line for line in asked if "--require-hashes -r HERE/requirements-dev.lock" in line]
+    assert [line for line in asked if "HERE/.venv-stores/bin/python -m pip install" in line and STORES_LOCK in line]
     assert asked[-1] == "HERE/.venv/bin/python -m pytest -x"
     machine.run("demo")
     assert machine.asked() == ["HERE/.venv/bin/python -P -m app.demo"]
+
+
+def test_only_the_demo_with_a_store_needs_what_stores_run_on(machine: Machine) -> None:
+    machine.run("demo")
+    assert not any(".venv-stores" in line for line in machine.asked())
+    machine.run("demo", "--store")
+    asked = machine.asked()
+    assert "BIN/python3 -m venv HERE/.venv-stores" in asked
+    assert asked[-1] == "HERE/.venv/bin/python -P -m app.demo --store"
+    machine.run("demo", "--store")
+    assert machine.asked() == ["HERE/.venv/bin/python -P -m app.demo --store"]
 
 
 def test_a_changed_lock_sets_up_again(machine: Machine) -> None:

@@ -30,6 +30,9 @@ class Child:
     arguments: Sequence[str]
     environment: Mapping[str, str]
     pass_fds: Sequence[int] = ()
+    #: Which Python runs it, and where: the shop has an environment of its own.
+    python: str = sys.executable
+    cwd: Path = ROOT
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
 
@@ -46,10 +49,10 @@ class Children:
         """Starts a Python process and keeps it in mind, also for a start after a kill -9 of this one."""
         with open_log(self.log_of(child.name)) as log:
             child.process = start_child(
-                [sys.executable, "-P", *child.arguments],
+                [child.python, "-P", *child.arguments],
                 log=log,
                 env=child.environment,
-                cwd=ROOT,
+                cwd=child.cwd,
                 pass_fds=child.pass_fds,
             )
         if child not in self._children:

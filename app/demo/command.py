@@ -10,13 +10,14 @@ from app.demo.folder import DemoError
 from app.demo.run import Demo, Ended, Options, say_aside
 from app.demo.summary import Summary
 
-DEFAULT_PORT = 8000
+DEFAULT_PORT, DEFAULT_STORE_PORT = 8000, 8080
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the demo until it is told to end; returns the exit status."""
     asked = _parser().parse_args(arguments)
-    options = Options(port=asked.port, folder=asked.data, fresh=asked.fresh)
+    store_port = asked.store_port if asked.store else None
+    options = Options(port=asked.port, folder=asked.data, fresh=asked.fresh, store_port=store_port)
 
     def tell(summary: Summary) -> None:
         sys.stdout.write(f"{summary.as_json() if asked.json else summary.as_text()}\n")
@@ -48,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, metavar="DIR", help="where the data lies (default: .scrip in the checkout)"
     )
     parser.add_argument("--fresh", action="store_true", help="first deletes the data of earlier starts in that folder")
+    parser.add_argument("--store", action="store_true", help="also starts a bookshop that takes the card")
+    parser.add_argument(
+        "--store-port",
+        type=_port,
+        default=DEFAULT_STORE_PORT,
+        help="of the bookshop; 0: any free one (default %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="prints one line of JSON when everything is ready")
     return parser
 

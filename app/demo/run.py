@@ -8,20 +8,20 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from app.db.embedded import EmbeddedPostgres
+from app.demo.answers import wait_for_answer
 from app.demo.children import Child, Children, end_leftovers
 from app.demo.first_card import IssuerApi, ready_card
-from app.demo.folder import ROOT, DataFolder, DemoError, default_folder
+from app.demo.folder import ROOT, DataFolder, default_folder
+from app.demo.shop import start_shop
 from app.demo.sockets import LOOPBACK, Sockets, open_sockets, port_of
 from app.demo.summary import Summary
-from app.processes import wait_until
 
-PREPARE_PATIENCE_S, ANSWER_PATIENCE_S, PORT_PATIENCE_S = 60.0, 60.0, 5.0
+PREPARE_PATIENCE_S, PORT_PATIENCE_S = 60.0, 5.0
 LOOK_EVERY_S = 0.2
 STATE, PREPARED, PASSWORDS = "demo.json", "prepared.json", "roles.json"
 
@@ -42,6 +42,8 @@ class Options:
     port: int
     folder: Path | None
     fresh: bool
+    #: Of the shop; None: there is none.
+    store_port: int | None = None
 
 
 @dataclass
@@ -82,7 +84,9 @@ class Demo:
     def _start(self) -> Summary:
         self.folder.open()
         leftovers = end_leftovers(self.folder)
-        self.sockets = sockets = open_sockets(self.options.port, PORT_PATIENCE_S if leftovers else 0)
+        self.sockets = sockets = open_sockets(
+            self.options.port, PORT_PATIENCE_S if leftovers else 0, self.options.store_port
+        )
         if self.options.fresh:
             self.database.end_leftover()
             self.folder.clear()
@@ -92,8 +96,10 @@ class Demo:
         self.folder.write_text(ENVIRONMENT, _as_shell(operator))
         self._prepare(operator)
         self._start_children(environment, sockets)
-        _wait_for_answer(port_of(sockets.web), self.children.refuse_deaths)
-        return Summary(sockets.base_url, sockets.outbox_url, self.folder.path, self._ready_card(sockets.base_url))
+        wait_for_answer(port_of(sockets.web), "/healthz", self.children.refuse_deaths)
+        state = self._ready_card(sockets.base_url)
+        shop = start_shop(self.folder, self.children, self.database, sockets, state["stores"][0], self.say)
+        return Summary(sockets.base_url, sockets.outbox_url, self.folder.path, state, shop)
 
     def _prepare(self, operator: dict[str, str]) -> None:
         """Makes roles, schema, keys and parties, when this folder or this release is new."""
@@ -168,26 +174,6 @@ def _as_shell(environment: dict[str, str]) -> str:
     """Settings for a shell to read, so that the operator's commands work on the demo too."""
     names = [name for name in environment if name not in ("PATH", "HOME")]
     return "".join(f"export {name}={quote(environment[name])}\n" for name in names)
-
-
-def _wait_for_answer(port: int, look: Callable[[], None]) -> None:
-    """Waits until the service answers; it accepts connections before it is loaded."""
-
-    def answers() -> bool:
-        look()
-        connection = HTTPConnection(LOOPBACK, port, timeout=1)
-        try:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
-
-    if not wait_until(answers, ANSWER_PATIENCE_S):
-        raise DemoError(
-            f"the service does not answer after {ANSWER_PATIENCE_S:.0f} s: see logs/web.log in the data folder"
-        )
 
 
 def _raise_ended(signum: int, frame: object) -> None:

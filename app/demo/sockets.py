@@ -17,6 +17,12 @@ class Sockets:
     web: socket.socket
     pages: socket.socket
     mail: socket.socket
+    store: socket.socket | None = None
+
+    @property
+    def store_url(self) -> str | None:
+        """Where the shop is, if there is one."""
+        return None if self.store is None else f"http://{LOOPBACK}:{port_of(self.store)}/"
 
     @property
     def base_url(self) -> str:
@@ -30,23 +36,28 @@ class Sockets:
 
     def close(self) -> None:
         """Lets others have the ports."""
-        for each in (self.web, self.pages, self.mail):
-            each.close()
+        for each in (self.web, self.pages, self.mail, self.store):
+            if each is not None:
+                each.close()
 
 
-def open_sockets(port: int, patience_s: float) -> Sockets:
-    """Takes the port for the service, the next one for the outbox if it is free, and any for mail. Raises DemoError."""
+def open_sockets(port: int, patience_s: float, store_port: int | None = None) -> Sockets:
+    """Takes the port for the service, the next one for the outbox if it is free, and any for mail. Raises DemoError.
+
+    `store_port` is the shop's; None: there is no shop.
+    """
     web = _listen(port, patience_s)
-    return Sockets(web=web, pages=_listen_near(port_of(web) + 1), mail=_listen(0))
+    store = None if store_port is None else _listen(store_port, patience_s, "--store-port")
+    return Sockets(web=web, pages=_listen_near(port_of(web) + 1), mail=_listen(0), store=store)
 
 
-def _listen(port: int, patience_s: float = 0) -> socket.socket:
+def _listen(port: int, patience_s: float = 0, option: str = "--port") -> socket.socket:
     """A socket that listens on loopback, handed to a child later. Raises DemoError when the port is taken."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if not wait_until(lambda: _binds(listening, port), patience_s):
         listening.close()
-        raise DemoError(f"port {port} is in use by another program: choose another with --port")
+        raise DemoError(f"port {port} is in use by another program: choose another with {option}")
     listening.listen(1024)
     return listening
 
