@@ -26,6 +26,8 @@ PLANTED = {
     ),
     "Verbs of one room do not know each other (checkout)": ("app/checkout/cancel.py", "import app.checkout.approve"),
     "Verbs of one room do not know each other (issuance)": ("app/issuance/issue.py", "import app.issuance.claim"),
+    "The stores' SDK is a distribution of its own": ("plugin_sdk/scrip_sdk/money.py", "import app.money"),
+    "The SDK's core runs on urllib3 alone": ("plugin_sdk/scrip_sdk/client.py", "import sqlalchemy"),
 }
 
 
@@ -34,7 +36,7 @@ def broken(folder: Path) -> list[str]:
     run = subprocess.run(
         [LINT, "--no-cache"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": f"{folder}:{folder / 'plugin_sdk'}", "COLUMNS": "200"},
         capture_output=True,
         text=True,
     )
@@ -50,7 +52,8 @@ def copy(tmp_path: Path) -> Path:
     """The house without its furniture."""
     if not LINT.exists():
         pytest.skip("import-linter is not installed (extra `quality`)")
-    shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__", "static"))
+    for package in ("app", "plugin_sdk/scrip_sdk"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "static"))
     shutil.copy(ROOT / "setup.cfg", tmp_path)
     return tmp_path
 
@@ -70,20 +73,23 @@ def test_a_planted_violation_is_caught(copy: Path, contract: str) -> None:
 
 
 MODULES = sorted(path for path in (ROOT / "app").rglob("*.py"))
+SDK_MODULES = sorted((ROOT / "plugin_sdk").rglob("*.py"))
 
 
 def ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path != ROOT / "app" / "__init__.py"], ids=ids)
+@pytest.mark.parametrize(
+    "path", [path for path in [*MODULES, *SDK_MODULES] if path != ROOT / "app" / "__init__.py"], ids=ids
+)
 def test_every_module_begins_with_a_sentence_that_says_what_it_is_for(path: Path) -> None:
     first, _, rest = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")
     assert first.endswith((".", ";", ":")) or rest, f"{ids(path)} begins with {first!r}"
     assert path.read_text().startswith('"""')
 
 
-@pytest.mark.parametrize("path", MODULES, ids=ids)
+@pytest.mark.parametrize("path", [*MODULES, *SDK_MODULES], ids=ids)
 def test_a_file_has_one_subject_and_can_be_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
 
