@@ -2,26 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from oscar.core.loading import get_model
-
 from scrip_sdk import Money
 from scrip_sdk.django.models import ScripPayment
-from scrip_sdk.django.times import now, stored
 from scrip_sdk.oscar.settings import is_hosted
 from scrip_sdk.split import split
 
 #: More would make a placing wait too long, one confirm after the other.
 CARDS_MAX = 5
 #: Where Oscar keeps what a checkout has gathered, and forgets it when the order is placed.
-NAMESPACE, IDS, HOSTED, NUMBERS = "scrip", "payment_ids", "hosted", "numbers"
-#: So many baskets of one session are remembered: a shopper who logs in, or whose placing died, gets another.
-NUMBERS_MAX = 5
-#: No placing takes longer; a frozen basket that is older belongs to a process that died.
-PLACING_S = 120
+NAMESPACE, IDS, HOSTED, NUMBERS = "scrip", "payment_ids", "hosted", "order_numbers"
 OPEN = (ScripPayment.State.APPLIED, ScripPayment.State.CONFIRMED)
 
 
@@ -59,7 +51,7 @@ class Plan:
 
 
 class AppliedCards:
-    """The cards of one checkout session, which keeps their payment IDs and nothing else."""
+    """The cards of one checkout session, which keeps their payment IDs, and its baskets' order numbers."""
 
     def __init__(self, checkout_session: Any) -> None:
         self._session = checkout_session
@@ -95,19 +87,18 @@ class AppliedCards:
         self._session._set(NAMESPACE, HOSTED, wanted)
 
     def number_of(self, basket_id: int) -> "str | None":
-        """What the order of this basket will be called; None as long as nobody has asked."""
-        return next((number for known, number in self._numbers() if known == basket_id), None)
+        """What the order of this basket will be called, once that was drawn."""
+        number: str | None = self._session._get(NAMESPACE, NUMBERS, {}).get(str(basket_id))
+        return number
 
     def keep_number(self, basket_id: int, number: str) -> None:
-        """Keeps it in mind for as long as the checkout goes on."""
-        self._session._set(NAMESPACE, NUMBERS, [[basket_id, number], *self._numbers()][:NUMBERS_MAX])
+        """Keeps it until an order is placed; those of earlier baskets too, whose cards may still be here."""
+        self._session._set(NAMESPACE, NUMBERS, {**self._session._get(NAMESPACE, NUMBERS, {}), str(basket_id): number})
 
     def basket_of(self, number: str) -> "int | None":
-        """The basket whose order was to have this number."""
-        return next((basket_id for basket_id, known in self._numbers() if known == number), None)
-
-    def _numbers(self) -> "list[list[Any]]":
-        return list(self._session._get(NAMESPACE, NUMBERS, []))
+        """The basket of this session whose order has this number."""
+        numbers = self._session._get(NAMESPACE, NUMBERS, {})
+        return next((int(basket_id) for basket_id, each in numbers.items() if each == number), None)
 
     def rows(self) -> list[ScripPayment]:
         """What the store has written down of them, without those that are over or were given back."""
@@ -120,18 +111,6 @@ class AppliedCards:
     def plan(self, total: "Money | None") -> "Plan | None":
         """How a total is paid; None while it is not known."""
         return None if total is None else plan(total, self.rows())
-
-
-def is_under_way(payment_id: str, basket_id: "int | None") -> bool:
-    """Whether an order of this basket is being placed right now that has had the card confirmed."""
-    since = now() - timedelta(seconds=PLACING_S)
-    return (
-        basket_id is not None
-        and get_model("basket", "Basket").objects.filter(pk=basket_id, status="Frozen").exists()
-        and ScripPayment.objects.filter(
-            payment_id=payment_id, state=ScripPayment.State.CONFIRMED, confirmed_at__gt=stored(since)
-        ).exists()
-    )
 
 
 def plan(total: Money, rows: "Sequence[ScripPayment]") -> Plan:

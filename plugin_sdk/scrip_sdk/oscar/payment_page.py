@@ -1,5 +1,6 @@
 """The payment page's part: a code becomes a card on the order, and a card is taken off again."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
@@ -8,25 +9,34 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
+from oscar.core.loading import get_class, get_model
 
 from scrip_sdk import Code, CodeMistyped, Money, ScripError
 from scrip_sdk.django import payments
 from scrip_sdk.django.forms import CodeField, CodeInput
+from scrip_sdk.django.models import ScripPayment
+from scrip_sdk.django.records import ORDERED, State, alias, locked
 from scrip_sdk.django.reporting import hide_field
 from scrip_sdk.django.shoppers import shopper_of_request
+from scrip_sdk.django.times import now, stored
 from scrip_sdk.keys import LONGEST_NONCE, exchange_key, new_nonce
 from scrip_sdk.oscar import words
-from scrip_sdk.oscar.cards import AppliedCards, Plan, is_under_way, money_of
+from scrip_sdk.oscar.cards import AppliedCards, Plan, money_of
 from scrip_sdk.oscar.settings import is_hosted
 
 if TYPE_CHECKING:
-    from oscar.apps.checkout.mixins import OrderPlacementMixin as _View  # what it is mixed into
+    from oscar.apps.checkout.session import CheckoutSessionMixin as _View  # what it is mixed into
 else:
     _View = object
 
 #: In the service an amount is the most that is held. This one is more than any card has, and names the currency:
 #: a card of another is refused, and holds nothing.
 MOST_MINOR = 10**12
+#: No placing takes so long from its confirm to its order. A basket that is frozen for longer is that of a process that
+#: was killed.
+PLACING_S = 120
+
+Basket = get_model("basket", "Basket")
 
 
 class GiftCardViewMixin(_View):
@@ -41,26 +51,46 @@ class GiftCardViewMixin(_View):
         """Oscar's view, outside of any transaction."""
         return transaction.non_atomic_requests(super().as_view(**options))
 
-    def generate_order_number(self, basket: Any) -> str:
-        """Oscar's hook, or a store's own in its `OrderPlacementMixin`, asked once for each basket.
+    def order_number(self, basket: Any) -> str:
+        """What the order of this basket will be called: drawn once by the store, and the same from then on.
 
-        A number that is drawn anew each time would make the card, what the shopper was shown and the order three
-        different orders'.
+        The cards are held for it, and the shopper is shown it, before there is an order.
         """
-        kept = self.cards.number_of(basket.pk)
-        if kept is None:
-            kept = str(super().generate_order_number(basket))
-            self.cards.keep_number(basket.pk, kept)
-        return kept
+        number = self.cards.number_of(basket.pk)
+        if number is None:
+            number = str(self.generate_order_number(basket))
+            self.cards.keep_number(basket.pk, number)
+        return number
 
-    def order_number(self) -> str:
-        """What the order will be called."""
-        return self.generate_order_number(self.request.basket)
+    def release(self, payment_id: str) -> bool:
+        """Takes a card off the order and has it given back; returns False where an order is being placed on it now.
+
+        Whoever is placing one has frozen its basket before he asked for the row: he is seen here, or finds it gone
+        before anything is charged.
+        """
+        with transaction.atomic(using=alias()):
+            row = locked(ScripPayment.objects.using(alias()).filter(payment_id=payment_id)).first()
+            if row is not None and self._is_being_placed(row):
+                return False
+            payments.remove(payment_id)
+        self.cards.forget(payment_id)
+        return True
+
+    def _is_being_placed(self, row: ScripPayment) -> bool:
+        if row.state != State.CONFIRMED or row.confirmed_at < stored(now() - timedelta(seconds=PLACING_S)):
+            return False
+        basket_id = self.cards.basket_of(row.order_reference)
+        return basket_id is None or is_frozen(basket_id)
 
     @property
     def cards(self) -> AppliedCards:
         """The cards of this checkout."""
         return AppliedCards(self.checkout_session)
+
+
+def is_frozen(basket_id: int) -> bool:
+    """Whether a request is placing the order of this basket, or was killed while it did."""
+    return bool(Basket.objects.filter(pk=basket_id, status=Basket.FROZEN).exists())
 
 
 # Error reports must not show it, also where a request fails before the form is read.
@@ -144,17 +174,24 @@ class ApplyMixin(GiftCardViewMixin):
         if total is None or plan is None or not plan.can_take_more:
             messages.info(self.request, _("Your gift cards cover this order already."))
             return
-        shopper = shopper_of_request(self.request)
-        number = self.order_number()
+        shopper, most = shopper_of_request(self.request), Money(MOST_MINOR, total.currency)
+        number = self.order_number(self.request.basket)
         row = payments.apply_code(
             code,
             order_reference=number,
-            key=exchange_key(self._fresh(nonce), order_reference=number, shopper=shopper),
+            key=exchange_key(self._fresh(nonce), order_reference=number, shopper=shopper, amount=most),
             shopper=shopper,
-            amount=Money(MOST_MINOR, total.currency),
+            amount=most,
         )
         if not self.cards.add(row.payment_id):
             messages.info(self.request, _("This gift card is on your order already."))
+
+    def generate_order_number(self, basket: Any) -> Any:
+        """Oscar's hook, as the store's own `PaymentDetailsView` has it."""
+        view = get_class("checkout.views", "PaymentDetailsView")()
+        view.setup(self.request)
+        view.checkout_session = self.checkout_session
+        return view.generate_order_number(basket)
 
     def _fresh(self, nonce: str) -> str:
         """A form that comes again from the browser's history, when its card is on the order, means another card."""
@@ -169,14 +206,11 @@ class RemoveMixin(GiftCardViewMixin):
     def post(self, request: HttpRequest) -> HttpResponse:
         """Only a card of this very session is touched."""
         payment_id = request.POST.get("payment_id", "")
-        if payment_id not in self.cards.payment_ids:
-            return redirect("checkout:payment-details")
-        if is_under_way(payment_id, self.checkout_session.get_submitted_basket_id()):
-            messages.warning(request, _("Your order is just being placed. Please wait a moment."))
-            return redirect("checkout:payment-details")
-        self.cards.forget(payment_id)
-        if payments.remove(payment_id):
-            messages.info(request, _("The gift card was taken off. Nothing was taken from it."))
-        else:
-            messages.info(request, _("The gift card is not on this order any more."))
+        if payment_id in self.cards.payment_ids:
+            if not self.release(payment_id):
+                messages.warning(request, words.being_placed())
+            elif ScripPayment.objects.filter(payment_id=payment_id, state__in=ORDERED).exists():
+                messages.info(request, _("This gift card has paid for an order of yours."))
+            else:
+                messages.info(request, _("The gift card was taken off. Nothing was taken from it."))
         return redirect("checkout:payment-details")

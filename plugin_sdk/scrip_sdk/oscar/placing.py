@@ -27,14 +27,13 @@ from oscar.core.loading import get_class, get_model
 
 from scrip_sdk import PaymentClosed, ScripError
 from scrip_sdk.django import payments
-from scrip_sdk.django.models import ScripPayment
 from scrip_sdk.oscar import records, words
-from scrip_sdk.oscar.cards import Plan, is_under_way, money_of
+from scrip_sdk.oscar.cards import Plan, money_of
 from scrip_sdk.oscar.hosted import HostedMixin
+from scrip_sdk.oscar.payment_page import Basket, is_frozen
 
 UnableToTakePayment = get_class("payment.exceptions", "UnableToTakePayment")
 UnableToPlaceOrder = get_class("order.exceptions", "UnableToPlaceOrder")
-Basket = get_model("basket", "Basket")
 Order = get_model("order", "Order")
 
 logger = logging.getLogger("scrip_sdk.oscar")
@@ -69,9 +68,9 @@ class PlacingMixin(HostedMixin):
         Oscar would find no basket that is open, and have the browser forget that it ever had one.
         """
         seen = read_seen(request) if request.POST.get("action") == "place_order" else None
-        if seen is not None and (_is_frozen(seen["basket"]) or request.basket.pk != seen["basket"]):
+        if seen is not None and (is_frozen(seen["basket"]) or request.basket.pk != seen["basket"]):
             request.cookies_to_delete.clear()
-            return self._await_other(seen["order"], seen["basket"])
+            return self._await_other(seen["basket"])
         return super().dispatch(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: Any) -> "dict[str, Any]":
@@ -83,16 +82,19 @@ class PlacingMixin(HostedMixin):
 
     def submit(self, user: Any, basket: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         """Oscar's, unless the order is not what the shopper was shown, or another request is placing it."""
+        number = self.order_number(basket)
+        self.generate_order_number = lambda _: number  # Oscar's would draw another than the one that the cards know
         seen = read_seen(self.request)
         now = self.cards.plan(money_of(kwargs["order_total"]))
-        if seen is not None and now is not None and seen != self._facts(now):
+        is_other = now is not None and seen != self._facts(now)
+        if is_other and self.request.POST.get("gift_card_seen"):  # a note that cannot be read is of another session
             return self.render_payment_details(
                 self.request, error=_("Your order has changed since you looked at it. Please check it again.")
             )
         try:
             response: HttpResponse = super().submit(user, basket, *args, **kwargs)
         except AlreadyPlacing:
-            return self._await_other(self.order_number(), basket.pk)
+            return self._await_other(basket.pk)
         return response
 
     def freeze_basket(self, basket: Any) -> None:
@@ -151,30 +153,28 @@ class PlacingMixin(HostedMixin):
                 payments.confirm(order_number, plan.takes)
         except ScripError as error:
             logger.warning("Order #%s: its gift cards are not confirmed (%s)", order_number, error)
-            if error.slug == "order-superseded":
-                self._give_back_of_others(order_number, plan)
-            raise UnableToTakePayment(words.of_confirm(error)) from None
+            raise UnableToTakePayment(self._not_confirmed(order_number, plan, error)) from None
 
-    def _give_back_of_others(self, order_number: str, plan: Plan) -> None:
-        """Cards that were confirmed for another basket of this shopper's, which he has left: he logged in and his
-        baskets became one, or the process died that placed it. A payment stands for one order only, so each is given
-        back, and its code can be typed again. Raises UnableToTakePayment while that other order is being placed."""
-        others = ScripPayment.objects.filter(payment_id__in=list(plan.takes), state=ScripPayment.State.CONFIRMED)
-        for row in others.exclude(order_reference=order_number):
-            if is_under_way(row.payment_id, self.cards.basket_of(row.order_reference)):
-                raise UnableToTakePayment(_("Another order of yours with this gift card is just being placed."))
-            payments.remove(row.payment_id)
-            self.cards.forget(row.payment_id)
+    def _not_confirmed(self, order_number: str, plan: Plan, error: ScripError) -> str:
+        """Takes off the order what cannot pay for it any more; returns what the shopper is told."""
+        if error.slug != "order-superseded":
+            return words.of_confirm(error)
+        # Confirmed for another order of his that never came to be: the bank said no, and then his basket was merged
+        # into another as he logged in, or a process was killed. The service confirms it for no other: it is given back.
+        others = [row for row in self.cards.rows() if row.order_reference != order_number]
+        released = [self.release(row.payment_id) for row in others if row.state == row.State.CONFIRMED]
+        return words.of_confirm(error) if all(released) else words.being_placed()
 
-    def _await_other(self, number: str, basket_id: int) -> HttpResponse:
-        """Waits for the request that is placing this order, and shows what came of it."""
+    def _await_other(self, basket_id: int) -> HttpResponse:
+        """Waits for the request that is placing the order of this basket, and shows what came of it."""
         until = time.monotonic() + OTHERS_PATIENCE_S
-        while _is_frozen(basket_id) and time.monotonic() < until:
+        while is_frozen(basket_id) and time.monotonic() < until:
             time.sleep(LOOK_EVERY_S)
-        if (order := Order.objects.filter(number=number).first()) is not None:
+        if (order := Order.objects.filter(basket_id=basket_id).first()) is not None:
             return self._show(order)
-        if _is_frozen(basket_id):
-            messages.warning(self.request, _("Your order is still being placed. You will get a letter once it is."))
+        if is_frozen(basket_id):
+            still = _("Your order is still being placed. You will get a letter once it is; if none comes, order again.")
+            messages.warning(self.request, still)
         else:
             messages.warning(self.request, _("Your order was not placed. Please check it, and try again."))
         return redirect("checkout:payment-details")
@@ -189,7 +189,8 @@ class PlacingMixin(HostedMixin):
         """What a shopper agrees to: the total, and what is taken of which card."""
         takes = {payment_id: str(amount) for payment_id, amount in plan.takes.items()}
         basket_id = self.request.basket.pk
-        return {"order": self.order_number(), "basket": basket_id, "total": str(plan.total), "takes": takes}
+        number = self.order_number(self.request.basket)
+        return {"order": number, "basket": basket_id, "total": str(plan.total), "takes": takes}
 
 
 def read_seen(request: HttpRequest) -> "dict[str, Any] | None":
@@ -201,10 +202,6 @@ def read_seen(request: HttpRequest) -> "dict[str, Any] | None":
     except signing.BadSignature:
         return None
     return facts
-
-
-def _is_frozen(basket_id: int) -> bool:
-    return bool(Basket.objects.filter(pk=basket_id, status=Basket.FROZEN).exists())
 
 
 def _salt(request: HttpRequest) -> str:

@@ -33,6 +33,11 @@ def of_return(error: ScripError) -> str:
     return _("Your gift card could not be taken, and nothing was taken from it. Please try again.")
 
 
+def being_placed() -> str:
+    """Why a card stays on an order: what it pays may be charged at this moment."""
+    return _("This gift card is on an order of yours that is being placed at this moment. Please wait two minutes.")
+
+
 def of_confirm(error: ScripError) -> str:
     """Why an order could not be placed with the cards that are on it. Nothing was taken in any case."""
     if isinstance(error, (PaymentClosed, AmountTooHigh)):

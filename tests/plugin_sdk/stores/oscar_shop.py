@@ -83,6 +83,7 @@ class Shop:
         port = free_port()
         self.store.sends_shoppers_back_to(f"http://127.0.0.1:{port}/checkout/gift-card/return/")
         env = {**self.environment, "SHOP_CHECKOUT": "hosted"}
+        del env["SHOP_RANDOM_NUMBERS"]
         log = self.folder / "hosted.log"
         self.traces.files.append(log)
         with _serving(env, log, port, workers=1) as process:
@@ -193,9 +194,17 @@ class Shopper:
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
         self.email = f"guest-{secrets.token_hex(4)}@example.com"
-        self.jar = CookieJar()
-        self._opener: OpenerDirector = build_opener(HTTPCookieProcessor(self.jar))
-        self.page = Page("", "")
+        self._browse(CookieJar())
+
+    def _browse(self, jar: CookieJar) -> None:
+        self.jar, self.page = jar, Page("", "")
+        self._opener: OpenerDirector = build_opener(HTTPCookieProcessor(jar))
+
+    def tab(self) -> "Shopper":
+        """A second tab of the same browser."""
+        other = Shopper(self.shop)
+        other._browse(self.jar)
+        return other
 
     def get(self, path: str) -> Page:
         return self._ask(Request(self.shop.url + path))
@@ -223,6 +232,22 @@ class Shopper:
         if page is None:
             page = self.page if 'id="gift-card-form"' in self.page.body else self.get("/checkout/payment-details/")
         return self.post("/checkout/gift-card/", {**page.fields("gift-card-form"), "gift_card_code": code})
+
+    def join(self) -> None:
+        """Opens an account with this email address; the basket comes with him."""
+        self.get("/accounts/login/")
+        self.post("/accounts/register/", {"email": self.email, "password1": PASSWORD, "password2": PASSWORD})
+
+    def log_in(self, email: str) -> None:
+        """As a customer who has an account; what is in his saved basket and in this one becomes one."""
+        self.get("/accounts/login/")
+        fields = {"login-username": email, "login-password": PASSWORD, "login_submit": "1"}
+        self.post("/accounts/login/", fields)
+
+    def basket_id(self) -> int:
+        """The basket that is being filled, of a guest."""
+        value = next(cookie.value or "" for cookie in self.jar if cookie.name == "oscar_open_basket")
+        return int(value.strip('"').split(":")[0])
 
     def take_off(self, payment_id: str) -> Page:
         return self.post("/checkout/gift-card/remove/", {"payment_id": payment_id})
@@ -307,6 +332,7 @@ def running_shop(
                 "SHOP_LOG_LEVEL": "DEBUG",
                 "SHOP_TABLES_AT_ONCE": "yes",
                 "SHOP_PATIENCE_S": str(PATIENCE_S),
+                "SHOP_RANDOM_NUMBERS": "yes",  # the hosted shop and the demo have Oscar's
             },
             environ or {},
         )

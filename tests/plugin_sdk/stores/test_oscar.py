@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Browser, Page
+from sqlalchemy import text
 
 from app.db.embedded import EmbeddedPostgres
 from tests.plugin_sdk.stores.fault_proxy import FaultProxy
@@ -240,70 +241,6 @@ def test_a_declined_bank_card_keeps_the_gift_card_on_the_order(shop: Shop, sam: 
     assert len(faults.seen("POST", PAYMENTS)) == exchanged, "the code was sent again"
 
 
-def test_who_logs_in_after_a_declined_bank_card_types_the_code_again_and_pays(shop: Shop, sam: Shopper) -> None:
-    """His baskets become one, whose order has another number than that for which the card was confirmed."""
-    email, password = f"login-{sam.email}", "a long enough passphrase 9"
-    before = shop.shopper()
-    before.get("/accounts/login/")
-    before.post("/accounts/register/", {"email": email, "password1": password, "password2": password})
-    made = shop.card(1_000)
-    sam.go_to_payment("Night Trains")
-    sam.apply(made.code)
-    sam.preview(DECLINED)
-    assert "declined" in sam.place().alerts()[0]
-    sam.get("/accounts/login/")
-    sam.post("/accounts/login/", {"login-username": email, "login-password": password, "login_submit": "1"})
-    sam.get(PAY)
-    sam.preview(GOOD)
-    assert "Please type its code again" in sam.place().alerts()[0]
-    page = sam.apply(made.code)
-    assert (page.all_pays(), page.rest()) == (["£10.00"], "£20.00")
-    sam.preview(GOOD)
-    assert sam.place().path == THANKS
-    shop.deliver()
-    [payment_id] = [one for (one,) in shop.rows("SELECT payment_id FROM scrip_payment ORDER BY id DESC LIMIT 1")]
-    assert shop.store.settlements(payment_id) == [1_000]
-
-
-def test_a_number_that_is_drawn_anew_each_time_is_drawn_once_for_each_basket(shop: Shop) -> None:
-    """For stores whose orders have random numbers, or those of a sequence."""
-    script = """
-import itertools
-from types import SimpleNamespace
-from oscar.apps.checkout.utils import CheckoutSessionData
-from scrip_sdk.oscar.payment_page import GiftCardViewMixin
-drawn = itertools.count(1)
-class Base:
-    def generate_order_number(self, basket):
-        return f"B-{next(drawn)}"
-class View(GiftCardViewMixin, Base):
-    def __init__(self, session, basket_id):
-        self.request = SimpleNamespace(session=session, basket=SimpleNamespace(pk=basket_id))
-        self.checkout_session = CheckoutSessionData(self.request)
-class Session(dict):
-    modified = False
-sam, kim = Session(), Session()
-print([View(session, basket).order_number() for session, basket in ((sam, 1), (sam, 1), (sam, 2), (sam, 1), (kim, 3))])
-"""
-    assert shop.manage("shell", "--no-imports", "-c", script).splitlines()[-1] == "['B-1', 'B-1', 'B-2', 'B-1', 'B-3']"
-
-
-def test_a_card_is_not_taken_off_while_its_order_is_being_placed(shop: Shop, sam: Shopper) -> None:
-    """In another tab, while the bank is asked."""
-    sam.ready(1_000, title="Night Trains", bank_card=DECLINED)
-    sam.place()
-    [(payment_id, number)] = shop.rows(
-        "SELECT payment_id, order_reference FROM scrip_payment WHERE state = 'confirmed' ORDER BY id DESC LIMIT 1"
-    )
-    basket_id = int(number) - 100_000
-    shop.run("UPDATE basket_basket SET status = 'Frozen' WHERE id = :id", id=basket_id)
-    try:
-        assert "just being placed" in sam.take_off(payment_id).alerts()[0]
-    finally:
-        shop.run("UPDATE basket_basket SET status = 'Open' WHERE id = :id", id=basket_id)
-    assert "Nothing was taken from it" in " ".join(sam.take_off(payment_id).alerts())
-
-
 @pytest.fixture
 def broken_orders(shop: Shop) -> Iterator[Callable[[], None]]:
     """The shop's database refuses orders, until the yielded function is called."""
@@ -338,6 +275,77 @@ def test_an_order_that_cannot_be_made_loses_nothing_and_can_be_tried_again(
         time.sleep(0.1)
     assert shop.store.payments()[lost].state == "voided"
     assert gone.get(PAY).payment_ids() == []
+
+
+def test_a_card_confirmed_for_a_basket_that_is_merged_into_another_is_typed_again_and_pays(
+    shop: Shop, sam: Shopper
+) -> None:
+    """The bank says no, then he logs in, and the book from last time makes another order of it."""
+    member = shop.shopper()
+    member.join()
+    member.put_into_basket("The Salt Almanac")
+    made = shop.card(1_000)
+    sam.go_to_payment("Night Trains")
+    (first,) = sam.apply(made.code).payment_ids()
+    sam.preview(DECLINED)
+    assert "declined" in sam.place().alerts()[0]
+    sam.log_in(member.email)
+    sam.preview(GOOD)
+    page = sam.place()
+    assert "no longer reserved" in page.alerts()[0] and "type its code again" in page.alerts()[0], page.words
+    assert page.payment_ids() == []
+    (again,) = sam.apply(made.code, page).payment_ids()
+    assert again != first
+    sam.preview(GOOD)
+    assert sam.place().path == THANKS, sam.page.alerts()
+    shop.deliver()
+    assert [shop.store.settlements(each) for each in (first, again)] == [[], [1_000]]
+    ((number,),) = shop.rows("SELECT order_reference FROM scrip_payment WHERE payment_id = :id", id=again)
+    assert shop.charges(number) == [3_200]
+
+
+def test_a_card_of_a_placing_that_was_killed_pays_for_the_next_basket(shop: Shop, sam: Shopper) -> None:
+    """While it may still go on, the card stays its own; after that it is given back, and typed again."""
+    made = shop.card(1_000)
+    sam.go_to_payment("Night Trains")
+    (first,) = sam.apply(made.code).payment_ids()
+    sam.preview(DECLINED)
+    sam.place()
+    shop.run("UPDATE basket_basket SET status = 'Frozen' WHERE id = :id", id=sam.basket_id())  # what a kill leaves
+    sam.go_to_payment("Night Trains")
+    sam.preview(GOOD)
+    assert "being placed at this moment" in sam.place().alerts()[0]
+    assert "being placed at this moment" in sam.take_off(first).alerts()[0]
+    assert shop.store.payments()[first].state == "held"
+    shop.run("UPDATE scrip_payment SET confirmed_at = now() - interval '3 minutes' WHERE payment_id = :id", id=first)
+    sam.preview(GOOD)
+    page = sam.place()
+    assert "type its code again" in page.alerts()[0], page.words
+    sam.apply(made.code, page)
+    sam.preview(GOOD)
+    sam.place()
+    assert_paid(shop, sam, 1_000, bank=2_000)
+    assert shop.store.payments()[first].state == "voided"
+
+
+def test_a_card_is_not_taken_off_while_the_bank_is_being_charged(shop: Shop, sam: Shopper) -> None:
+    """In a second tab; and once the order stands, it does not say that nothing was taken."""
+    sam.ready(1_000, bank_card=GOOD)
+    preview, tab = sam.page, sam.tab()
+    (payment_id,) = tab.get(PAY).payment_ids()
+    engine = shop.database.engine()
+    with ThreadPoolExecutor(1) as pool, engine.begin() as bank:
+        bank.execute(text("LOCK TABLE shop_bankcharge IN EXCLUSIVE MODE"))
+        placing = pool.submit(sam.place, preview)
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'shop_bankcharge'::regclass"
+        until = time.monotonic() + 10
+        while not shop.rows(waiting):
+            assert time.monotonic() < until and not placing.done()
+        assert "being placed at this moment" in tab.take_off(payment_id).alerts()[0]
+        bank.commit()
+        placing.result()
+    engine.dispose()
+    assert_paid(shop, sam, 1_000, bank=2_000)
 
 
 # ── faults ──────────────────────────────────────────────────────────────────────────────────────────────────────────

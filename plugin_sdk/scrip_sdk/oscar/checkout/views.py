@@ -12,11 +12,11 @@ class PaymentDetailsView(PlacingMixin, oscar_views.PaymentDetailsView):
     """The payment page, the preview, and the placing of the order."""
 
 
-class ApplyGiftCardView(ApplyMixin, oscar_views.OrderPlacementMixin, oscar_views.generic.View):
+class ApplyGiftCardView(ApplyMixin, oscar_views.CheckoutSessionMixin, oscar_views.generic.View):
     """A code becomes a payment on this order."""
 
 
-class RemoveGiftCardView(RemoveMixin, oscar_views.OrderPlacementMixin, oscar_views.generic.View):
+class RemoveGiftCardView(RemoveMixin, oscar_views.CheckoutSessionMixin, oscar_views.generic.View):
     """A card is taken off the order again."""
 
 

@@ -1,8 +1,10 @@
 """The payment page with a bank card beside the gift cards: all that a store adds by itself."""
 
 from decimal import Decimal
+from secrets import token_hex
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from oscar.apps.payment.exceptions import UnableToTakePayment
@@ -31,6 +33,10 @@ class PaymentDetailsView(with_gift_cards.PaymentDetailsView):
         if self.preview and self.needs_other_payment():
             return redirect("checkout:payment-details")
         return super().get(request, *args, **kwargs)
+
+    def generate_order_number(self, basket: Any) -> Any:
+        """Oscar's, or a random one: another each time that it is asked for."""
+        return f"B-{token_hex(4)}" if settings.SHOP_RANDOM_NUMBERS else super().generate_order_number(basket)
 
     def handle_payment_details_submission(self, request: HttpRequest) -> HttpResponse:
         """The bank card was typed: on to the preview, or what is wrong with it."""
