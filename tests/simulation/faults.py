@@ -105,3 +105,7 @@ PLANTED: dict[Plant, int] = {
     a_hold_still_holds_at_its_end: 2027,
     a_late_settle_may_come_an_hour_later: 2027,
 }
+#: These take a long walk each: found by the long form only (SIMULATION_FAULTS=all).
+FOUND_LATE: frozenset[Plant] = frozenset(
+    {a_longer_hold_forgets_the_code, a_hold_still_holds_at_its_end, a_late_settle_may_come_an_hour_later}
+)
