@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from scrip_sdk.budget import Deadline
 from scrip_sdk.calls import Call, oauth
 from scrip_sdk.client import Client
 from scrip_sdk.errors import RequestRejected, ScripError, ServiceUnavailable
@@ -81,15 +82,18 @@ def start_checkout(
     return _begun(client.service.issuer, client.service.client_id, request_uri, pending, session)
 
 
-def finish_checkout(client: Client, query: Mapping[str, str], session: Session) -> Approved:
+def finish_checkout(
+    client: Client, query: Mapping[str, str], session: Session, *, deadline: Deadline | None = None
+) -> Approved:
     """What the shopper came back with: `query` is that of the address. Confirm and settle the payment as any other.
 
-    Each checkout comes back once. Raises CheckoutDeclined, CheckoutUnknown, PaymentClosed (later than a minute: the
-    card is free again, let the shopper start again); ServiceUnavailable when the answer was lost: start another
-    checkout for the same order and shopper, whose code leads to the same payment. Raises ScripError.
+    `deadline`: where other calls follow, and all of them share their time. Each checkout comes back once. Raises
+    CheckoutDeclined, CheckoutUnknown, PaymentClosed (later than a minute: the card is free again, let the shopper start
+    again); ServiceUnavailable when the answer was lost: start another checkout for the same order and shopper, whose
+    code leads to the same payment. Raises ScripError.
     """
     pending, code = _came_back(client.service.issuer, query, session)
-    return client.ask(_redeem(pending, code))
+    return client.ask(_redeem(pending, code), deadline)
 
 
 async def start_checkout_async(
@@ -107,10 +111,12 @@ async def start_checkout_async(
     return _begun(client.service.issuer, client.service.client_id, request_uri, pending, session)
 
 
-async def finish_checkout_async(client: "AsyncClient", query: Mapping[str, str], session: Session) -> Approved:
+async def finish_checkout_async(
+    client: "AsyncClient", query: Mapping[str, str], session: Session, *, deadline: Deadline | None = None
+) -> Approved:
     """finish_checkout, with await."""
     pending, code = _came_back(client.service.issuer, query, session)
-    return await client.ask(_redeem(pending, code))
+    return await client.ask(_redeem(pending, code), deadline)
 
 
 # ── what is remembered ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -103,12 +103,12 @@ def record(payment: Payment, *, order_reference: str) -> ScripPayment:
     return row
 
 
-def confirm(order_reference: str, takes: "Mapping[str, Money]") -> None:
+def confirm(order_reference: str, takes: "Mapping[str, Money]", *, deadline: "Deadline | None" = None) -> None:
     """Has the service hold these payments for an order that is about to be created: all, or an error.
 
     `takes` says for each payment ID how much the order takes of it. Call it before the order is created, as late as
     possible, and again whenever the shopper tries again. All that a card has stays held until the order is settled, so
-    that his basket may still grow. It takes `TOTAL_S` at most, for all of them together.
+    that his basket may still grow. It takes `TOTAL_S` at most, for all of them together, or until `deadline`.
 
     Where one of several is refused, the others are given back and must be typed again; where the service cannot be
     reached they stay, for the shopper's next try. What was confirmed and never became an order is given back by
@@ -119,7 +119,7 @@ def confirm(order_reference: str, takes: "Mapping[str, Money]") -> None:
     so if the process died.
     """
     _claim(order_reference, takes)
-    deadline = Deadline.after(scrip_settings().total_s)
+    deadline = deadline or Deadline.after(scrip_settings().total_s)
     # Of each call of this function: the service's answer to an old key says how things stood then.
     attempt = secrets.token_hex(8)
     for payment_id, amount in sorted(takes.items()):

@@ -13,7 +13,9 @@ from scrip_sdk.split import split
 #: More would make a placing wait too long, one confirm after the other.
 CARDS_MAX = 5
 #: Where Oscar keeps what a checkout has gathered, and forgets it when the order is placed.
-NAMESPACE, IDS, HOSTED, NUMBERS = "scrip", "payment_ids", "hosted", "order_numbers"
+NAMESPACE, IDS, HOSTED, NUMBERS = "scrip", "payment_ids", "hosted", "numbers"
+#: So many baskets of one session are remembered: a shopper who logs in, or whose placing died, gets another.
+NUMBERS_MAX = 5
 OPEN = (ScripPayment.State.APPLIED, ScripPayment.State.CONFIRMED)
 
 
@@ -87,18 +89,19 @@ class AppliedCards:
         self._session._set(NAMESPACE, HOSTED, wanted)
 
     def number_of(self, basket_id: int) -> "str | None":
-        """What the order of this basket will be called, once that was drawn."""
-        number: str | None = self._session._get(NAMESPACE, NUMBERS, {}).get(str(basket_id))
-        return number
+        """What the order of this basket will be called; None as long as nobody has asked."""
+        return next((number for known, number in self._numbers() if known == basket_id), None)
 
     def keep_number(self, basket_id: int, number: str) -> None:
-        """Keeps it until an order is placed; those of earlier baskets too, whose cards may still be here."""
-        self._session._set(NAMESPACE, NUMBERS, {**self._session._get(NAMESPACE, NUMBERS, {}), str(basket_id): number})
+        """Keeps it until an order is placed, beside those of earlier baskets, whose cards may still be here."""
+        self._session._set(NAMESPACE, NUMBERS, [[basket_id, number], *self._numbers()][:NUMBERS_MAX])
 
     def basket_of(self, number: str) -> "int | None":
-        """The basket of this session whose order has this number."""
-        numbers = self._session._get(NAMESPACE, NUMBERS, {})
-        return next((int(basket_id) for basket_id, each in numbers.items() if each == number), None)
+        """The basket of this session whose order was to have this number."""
+        return next((basket_id for basket_id, known in self._numbers() if known == number), None)
+
+    def _numbers(self) -> "list[list[Any]]":
+        return list(self._session._get(NAMESPACE, NUMBERS, []))
 
     def rows(self) -> list[ScripPayment]:
         """What the store has written down of them, without those that are over or were given back."""

@@ -9,9 +9,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from oscar.core.loading import get_class
 
-from scrip_sdk import ScripError
+from scrip_sdk import ScripError, calls
+from scrip_sdk.budget import Deadline
 from scrip_sdk.checkout import Approved, CheckoutDeclined, finish_checkout, start_checkout
 from scrip_sdk.django import client, payments
+from scrip_sdk.django.settings import scrip_settings
 from scrip_sdk.django.shoppers import shopper_of_request
 from scrip_sdk.oscar import words
 from scrip_sdk.oscar.cards import Plan
@@ -25,6 +27,8 @@ class HostedMixin(PaymentPageMixin):
     """For `PaymentDetailsView`: its `handle_payment` sends the shopper away where he wants to pay with a card there."""
 
     _is_sent_away = False
+    #: By when the service must have answered all that this request asks of it; None: each of it within its own budget.
+    _deadline: "Deadline | None" = None
 
     def go_to_hosted_checkout(self, order_number: str, plan: Plan) -> None:
         """Raises RedirectRequired, or UnableToTakePayment; does nothing where the shopper has not asked for it."""
@@ -54,16 +58,18 @@ class HostedMixin(PaymentPageMixin):
         return response
 
 
-class ReturnMixin(PaymentPageMixin):
+class ReturnMixin(HostedMixin):
     """For the view to which the shopper comes back: a `PaymentDetailsView`, which goes on placing his order."""
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Takes the card, once. The order is placed if the card pays what its holder has just agreed to, all of it."""
         cards = self.cards
         cards.want_hosted(False)
+        self._deadline = deadline = Deadline.after(scrip_settings().total_s)
         try:
-            approved = finish_checkout(client(), request.GET.dict(), request.session)
-            payments.record(client().get(approved.payment_id), order_reference=approved.order)
+            approved = finish_checkout(client(), request.GET.dict(), request.session, deadline=deadline)
+            payment = client().ask(calls.get(approved.payment_id), deadline)
+            payments.record(payment, order_reference=approved.order)
         except CheckoutDeclined:
             messages.info(request, _("Nothing was taken from a gift card."))
         except ScripError as error:

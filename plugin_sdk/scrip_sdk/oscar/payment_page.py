@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from oscar.core.loading import get_class, get_model
 
-from scrip_sdk import Code, CodeMistyped, Money, ScripError
+from scrip_sdk import Code, CodeMistyped, Money, PaymentClosed, ScripError
 from scrip_sdk.django import payments
 from scrip_sdk.django.forms import CodeField, CodeInput
 from scrip_sdk.django.models import ScripPayment
@@ -35,6 +35,9 @@ MOST_MINOR = 10**12
 #: No placing takes so long from its confirm to its order. A basket that is frozen for longer is that of a process that
 #: was killed.
 PLACING_S = 120
+
+#: A payment in one of these is given back, or is about to be: its code is free to be typed again.
+OVER = [str(each) for each in (State.VOIDING, State.VOIDED, State.EXPIRED)]
 
 Basket = get_model("basket", "Basket")
 
@@ -176,14 +179,20 @@ class ApplyMixin(GiftCardViewMixin):
             return
         shopper, most = shopper_of_request(self.request), Money(MOST_MINOR, total.currency)
         number = self.order_number(self.request.basket)
-        row = payments.apply_code(
-            code,
-            order_reference=number,
-            key=exchange_key(self._fresh(nonce), order_reference=number, shopper=shopper, amount=most),
-            shopper=shopper,
-            amount=most,
-        )
-        if not self.cards.add(row.payment_id):
+
+        def exchanged(nonce: str) -> str:
+            key = exchange_key(nonce, order_reference=number, shopper=shopper, amount=most)
+            row = payments.apply_code(code, order_reference=number, key=key, shopper=shopper, amount=most)
+            return str(row.payment_id)
+
+        try:
+            payment_id = exchanged(self._fresh(nonce))
+        except PaymentClosed as error:
+            if error.state not in OVER:
+                raise
+            # The form came by the browser's Back button after its card was taken off: the service answered its old key.
+            payment_id = exchanged(new_nonce())
+        if not self.cards.add(payment_id):
             messages.info(self.request, _("This gift card is on your order already."))
 
     def generate_order_number(self, basket: Any) -> Any:

@@ -137,7 +137,8 @@ class PlacingMixin(HostedMixin):
                     for payment_id in plan.spare:
                         payments.remove(payment_id)
         except PaymentClosed as error:
-            raise UnableToPlaceOrder(words.of_confirm(error)) from None
+            logger.warning("Order #%s: its gift cards are not held any more (%s)", kwargs.get("order_number"), error)
+            raise UnableToPlaceOrder(words.not_held()) from None
         return order
 
     def send_order_placed_email(self, order: Any) -> None:
@@ -150,20 +151,25 @@ class PlacingMixin(HostedMixin):
     def _confirm(self, order_number: str, plan: Plan) -> None:
         try:
             if plan.takes:
-                payments.confirm(order_number, plan.takes)
+                payments.confirm(order_number, plan.takes, deadline=self._deadline)
         except ScripError as error:
             logger.warning("Order #%s: its gift cards are not confirmed (%s)", order_number, error)
             raise UnableToTakePayment(self._not_confirmed(order_number, plan, error)) from None
 
     def _not_confirmed(self, order_number: str, plan: Plan, error: ScripError) -> str:
         """Takes off the order what cannot pay for it any more; returns what the shopper is told."""
-        if error.slug != "order-superseded":
-            return words.of_confirm(error)
-        # Confirmed for another order of his that never came to be: the bank said no, and then his basket was merged
-        # into another as he logged in, or a process was killed. The service confirms it for no other: it is given back.
-        others = [row for row in self.cards.rows() if row.order_reference != order_number]
-        released = [self.release(row.payment_id) for row in others if row.state == row.State.CONFIRMED]
-        return words.of_confirm(error) if all(released) else words.being_placed()
+        if error.slug == "order-superseded":
+            # Confirmed for another order of his that never came to be: the bank said no, and then his basket was merged
+            # into another as he logged in, or a process was killed. A payment stands for one order: it is given back.
+            others = [row for row in self.cards.rows() if row.order_reference != order_number]
+            released = [self.release(row.payment_id) for row in others if row.state == row.State.CONFIRMED]
+            if not all(released):
+                return words.being_placed()
+        left = {row.payment_id for row in self.cards.rows()}
+        gone = {n: card.payment_id for n, card in enumerate(plan.cards, 1) if card.payment_id not in left}
+        for payment_id in gone.values():
+            self.cards.forget(payment_id)
+        return words.of_confirm(error, list(gone))
 
     def _await_other(self, basket_id: int) -> HttpResponse:
         """Waits for the request that is placing the order of this basket, and shows what came of it."""

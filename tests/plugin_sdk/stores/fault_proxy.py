@@ -249,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
             return answer, answer.read()
 
     def _refuse(self, rule: Rule) -> None:
-        slug = "try-later" if rule.status == 429 else "busy"
+        slug = {429: "try-later", 409: "payment-closed"}.get(rule.status, "busy")
         problem = {"type": f"urn:scrip:problem:{slug}", "slug": slug, "title": slug, "status": rule.status}
         headers = [("Content-Type", "application/problem+json")]
         if rule.retry_after_s is not None:

@@ -82,7 +82,7 @@ class Shop:
         """The same shop on another port, where codes are typed at the service's page."""
         port = free_port()
         self.store.sends_shoppers_back_to(f"http://127.0.0.1:{port}/checkout/gift-card/return/")
-        env = {**self.environment, "SHOP_CHECKOUT": "hosted"}
+        env = {**self.environment, "SHOP_CHECKOUT": "hosted", "SHOP_PATIENCE_S": "3"}
         del env["SHOP_RANDOM_NUMBERS"]
         log = self.folder / "hosted.log"
         self.traces.files.append(log)

@@ -192,8 +192,8 @@ def test_wrong_codes_say_one_thing_and_mistyped_ones_another(shop: Shop, sam: Sh
 
 def test_a_card_that_was_taken_off_can_be_typed_again(shop: Shop, sam: Shopper) -> None:
     made, other = shop.card(), shop.shopper()
-    sam.go_to_payment("Night Trains")
-    (payment_id,) = sam.apply(made.code).payment_ids()
+    old = sam.go_to_payment("Night Trains")
+    (payment_id,) = sam.apply(made.code, old).payment_ids()
     other.go_to_payment("Night Trains")
     other.take_off(payment_id)
     assert shop.store.payments()[payment_id].state == "held", "somebody else's session took it off"
@@ -201,7 +201,7 @@ def test_a_card_that_was_taken_off_can_be_typed_again(shop: Shop, sam: Shopper) 
     assert page.payment_ids() == [] and "bank-card-form" in page.body
     shop.deliver()
     assert shop.store.payments()[payment_id].state == "voided"
-    (again,) = sam.apply(made.code).payment_ids()
+    (again,) = sam.apply(made.code, old).payment_ids()  # by the browser's Back button, too
     assert again != payment_id
     sam.preview()
     sam.place()
@@ -302,6 +302,24 @@ def test_a_card_confirmed_for_a_basket_that_is_merged_into_another_is_typed_agai
     assert [shop.store.settlements(each) for each in (first, again)] == [[], [1_000]]
     ((number,),) = shop.rows("SELECT order_reference FROM scrip_payment WHERE payment_id = :id", id=again)
     assert shop.charges(number) == [3_200]
+
+
+def test_where_one_of_two_cards_is_refused_both_are_off_the_order_and_said_so(
+    shop: Shop, sam: Shopper, faults: FaultProxy
+) -> None:
+    """The one that was good is given back, and can be typed again."""
+    made = shop.card(1_000)
+    sam.go_to_payment("Night Trains")
+    sam.apply(made.code)
+    second = sam.apply(shop.card().code).payment_ids()[1]
+    sam.preview()
+    faults.refuse("POST", f"{PAYMENTS}/{second}/confirm", status=409)
+    page = sam.place()
+    assert "Gift cards 1, 2 are no longer reserved" in page.alerts()[0], page.words
+    assert sam.apply(made.code, page).all_pays() == ["£10.00"]
+    sam.preview(GOOD)
+    sam.place()
+    assert_paid(shop, sam, 1_000, bank=2_000)
 
 
 def test_a_card_of_a_placing_that_was_killed_pays_for_the_next_basket(shop: Shop, sam: Shopper) -> None:
@@ -461,6 +479,15 @@ def test_a_store_that_never_sees_a_code_sends_its_shopper_away_and_back(shop: Sh
         assert_paid(shop, ann, 1_000, bank=2_000)
         assert "Nothing was taken" in eve.say_no_at_the_service().words
         assert eve.get("/basket/").fields("basket_formset")["form-0-quantity"] == "1"
+        eve.post("/checkout/gift-card/", {})
+        eve.place()
+        # The three calls of coming back have one time budget, of 3 seconds here.
+        for method, path in (("POST", "/oauth/token"), ("GET", f"{PAYMENTS}/*"), ("POST", CONFIRM)):
+            faults.slow(method, path, seconds=1.4)
+        assert "cannot be reached" in eve.type_at_the_service(shop.card().code).alerts()[0]
+        eve.preview()
+        eve.place()
+        assert_paid(shop, eve, 3_000)
 
 
 # ── the back office, and the end of the month ───────────────────────────────────────────────────────────────────────
@@ -486,7 +513,23 @@ def test_a_refund_from_the_back_office_reaches_the_card_once(shop: Shop, sam: Sh
     assert shop.sources(number)[payment_id].amount_refunded == 5
     over = {**staff.page.fields(f"refund-{payment_id}"), "amount": "25.01"}
     assert "more than the gift card has paid" in staff.post(f"/dashboard/orders/{number}/", over).words
-    assert shop.store.balance_minor(made) == 2_500
+    other = {**fields, "amount": "6.00"}
+    assert "another amount already" in staff.post(f"/dashboard/orders/{number}/", other).words
+    forged = {**staff.page.fields(f"refund-{payment_id}"), "amount": "5.00", "csrfmiddlewaretoken": ""}
+    assert staff.post(f"/dashboard/orders/{number}/", forged).status == 403
+    clerk = shop.shopper()
+    clerk.join()
+    shop.run("UPDATE auth_user SET is_staff = true WHERE email = :email", email=clerk.email)
+    shop.run(
+        "INSERT INTO auth_user_user_permissions (user_id, permission_id) SELECT auth_user.id, auth_permission.id"
+        " FROM auth_user, auth_permission WHERE email = :email AND codename LIKE '%\\_order'",
+        email=clerk.email,
+    )
+    page = clerk.get(f"/dashboard/orders/{number}/")
+    assert payment_id in page.words and "refund-" not in page.body
+    del forged["csrfmiddlewaretoken"]
+    assert "You may not refund" in clerk.post(f"/dashboard/orders/{number}/", forged).words
+    assert shop.waiting() == 0 and shop.store.balance_minor(made) == 2_500
 
 
 def test_both_sides_say_the_same_sums_and_so_does_the_months_bill(shop: Shop) -> None:
