@@ -43,7 +43,7 @@ _TOKENS = re.compile(
 #: A character of a URL that is several bytes in UTF-8 is one escape, as is an entity of HTML.
 _ESCAPE = re.compile(
     r"""%([2-7][0-9A-F] | [CD][0-9A-F]%[89AB][0-9A-F] | E[0-9A-F](?:%[89AB][0-9A-F]){2} | [0-9A-F]{2})
-      | \\(?:u([0-9A-F]{4}) | x([0-9A-F]{2}) | ((?-i:U)[0-9A-F]{8} | (?-i:[abfnrtv]) | ["'\\/0]))
+      | \\(?:(?-i:u)([0-9A-F]{4}) | (?-i:x)([0-9A-F]{2}) | ((?-i:U)[0-9A-F]{8} | (?-i:[abfnrtv]) | ["'\\/0]))
       | (&(?:\#[0-9]{1,7} | \#x[0-9A-F]{1,6} | amp|nbsp|shy|ensp|emsp|thinsp|ndash|mdash|dash|hyphen|minus|lowbar);)""",
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )

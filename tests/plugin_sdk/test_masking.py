@@ -109,6 +109,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 @example(code="5EZY-B8FS-5CWB-S5FK", before="%", after="", how="URL")
 @example(code=CODE, before="50%", after="\\u0041", how="JSON in a URL")
 @example(code=CODE, before="\n", after="\t", how="repr")
+@example(code=BARE, before="\U000108b0", after="", how="repr")
 @example(code=f"{CODE[:9]} {CODE[9:]}", before="=", after="&", how="a form")
 def test_nothing_of_a_planted_code_remains(code: str, before: str, after: str, how: str) -> None:
     """Wherever it stands and however it is written: not four of its characters, and a mask says that it was there."""
