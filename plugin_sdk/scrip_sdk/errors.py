@@ -12,6 +12,8 @@ class ScripError(Exception):
 
     `slug`: what happened, to program by (docs/problems.md). `status`: HTTP's, None when there was no answer.
     `request_id`: by which the service's operators find it in their logs. `detail`: a sentence for the store's people.
+    `payment_id`: of which of an order's cards it is said, and `given_back`: those that were given back for it, where
+    `scrip_sdk.django.payments.confirm` raises it.
     """
 
     #: What `slug` and `detail` are when nobody says otherwise.
@@ -19,6 +21,8 @@ class ScripError(Exception):
     sentence: ClassVar[str] = "The call did not do what was asked."
     #: Whether the very same request, with the same Idempotency-Key, may succeed later.
     worth_repeating: ClassVar[bool] = False
+    payment_id: str | None = None
+    given_back: tuple[str, ...] = ()
 
     def __init__(
         self,

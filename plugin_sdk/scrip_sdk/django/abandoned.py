@@ -28,6 +28,6 @@ def give_back_abandoned(at: datetime) -> int:
     while True:
         with transaction.atomic(using=alias()):
             found = list(locked(payments().filter(old).order_by("pk"), skip_locked=True)[:AT_ONCE])
-            given += (now_given := give_back(found))
+            given += (now_given := len(give_back(found)))
         if len(found) < AT_ONCE or not now_given:
             return given

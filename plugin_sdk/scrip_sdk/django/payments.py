@@ -114,7 +114,8 @@ def confirm(order_reference: str, takes: "Mapping[str, Money]", *, deadline: "De
     reached they stay, for the shopper's next try. What was confirmed and never became an order is given back by
     `manage.py scrip_deliver`.
 
-    Raises PaymentClosed, AmountTooHigh, TryLater, ServiceUnavailable and the others of `Client.confirm`; and
+    Raises PaymentClosed, AmountTooHigh, TryLater, ServiceUnavailable and the others of `Client.confirm`. On the error
+    stand `payment_id`, the card of which it is said, and `given_back`, the payments that were given back for it. And
     TransactionManagementError when the card was taken in this same transaction: then nothing would be left that says
     so if the process died.
     """
@@ -129,8 +130,9 @@ def confirm(order_reference: str, takes: "Mapping[str, Money]", *, deadline: "De
             if held.held.currency != amount.currency or held.held < amount:
                 raise AmountTooHigh(left_minor=held.held.amount_minor)
         except ScripError as error:
+            error.payment_id = payment_id
             if not error.worth_repeating:
-                _give_back_refused(order_reference, takes, payment_id, error)
+                error.given_back = _give_back_refused(order_reference, takes, error)
             raise
         payments().filter(payment_id=payment_id, state=State.CONFIRMED).update(
             held_minor=held.held.amount_minor, expires_at=stored(held.expires_at), changed_at=stored(now())
@@ -250,19 +252,19 @@ def remove(payment_id: str) -> bool:
     with transaction.atomic(using=alias()):
         given = give_back(payments().filter(payment_id=payment_id, state__in=OPEN))
         deliver_after_commit([payment_id])
-    return given > 0
+    return bool(given)
 
 
-def give_back(rows: Any) -> int:
-    """Tells the service to release these; returns how many. Call it in a transaction.
+def give_back(rows: Any) -> list[str]:
+    """Tells the service to release these; returns the payments' IDs. Call it in a transaction.
 
     Each is taken over by its state: an order that is placed meanwhile keeps it, or does not come to stand.
     """
-    given = 0
+    given = []
     for row in rows:
         same = payments().filter(pk=row.pk, state=row.state, confirmed_at=row.confirmed_at)
         if same.update(state=State.VOIDING, changed_at=stored(now())):
-            given += 1
+            given.append(row.payment_id)
             DjangoOutbox().add(void_later(row.payment_id, order_reference=row.order_reference))
     return given
 
@@ -278,7 +280,9 @@ def _claim(order_reference: str, takes: "Mapping[str, Money]") -> None:
             if row.state not in OPEN:
                 raise closed(row)
             if row.state == State.CONFIRMED and row.order_reference != order_reference:
-                raise PaymentClosed("order-superseded", detail="The payment stands for another order.")
+                raise PaymentClosed(
+                    "order-superseded", detail="The payment stands for another order.", payment_id=payment_id
+                )
             at = stored(now())
             payments().filter(pk=row.pk).update(
                 state=State.CONFIRMED,
@@ -289,13 +293,15 @@ def _claim(order_reference: str, takes: "Mapping[str, Money]") -> None:
             )
 
 
-def _give_back_refused(order_reference: str, takes: "Mapping[str, Money]", refused_id: str, error: ScripError) -> None:
-    mine = payments().filter(order_reference=order_reference, state=State.CONFIRMED)
+def _give_back_refused(order_reference: str, takes: "Mapping[str, Money]", error: ScripError) -> tuple[str, ...]:
+    """Returns the payments that are given back: not the one that is over."""
+    mine = payments().filter(order_reference=order_reference, state=State.CONFIRMED, payment_id__in=list(takes))
     with transaction.atomic(using=alias()):
         if isinstance(error, PaymentClosed):
-            mine.filter(payment_id=refused_id).update(state=State.EXPIRED, changed_at=stored(now()))
-        give_back(mine.filter(payment_id__in=list(takes)))
+            mine.filter(payment_id=error.payment_id).update(state=State.EXPIRED, changed_at=stored(now()))
+        given = give_back(mine.order_by("payment_id"))
         deliver_after_commit(takes)
+    return tuple(given)
 
 
 def _tell(instruction: Instruction) -> Instruction:

@@ -35,7 +35,7 @@ def payment_row(payment_id: str) -> ScripPayment:
     """Raises PaymentClosed for one that this store has never taken."""
     row: ScripPayment | None = payments().filter(payment_id=payment_id).first()
     if row is None:
-        raise PaymentClosed(detail="The store has no record of this payment.")
+        raise PaymentClosed(detail="The store has no record of this payment.", payment_id=payment_id)
     return row
 
 
@@ -49,7 +49,8 @@ def locked(rows: Any, *, skip_locked: bool = False) -> Any:
 
 def closed(row: ScripPayment) -> PaymentClosed:
     """What to raise for a payment that is not there for this order."""
-    return PaymentClosed(state=str(row.state), detail=f"The payment is {row.get_state_display()}.")
+    said = f"The payment is {row.get_state_display()}."
+    return PaymentClosed(state=str(row.state), detail=said, payment_id=row.payment_id)
 
 
 # ── one transaction ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -109,10 +109,14 @@ def test_a_card_and_its_confirm_in_one_transaction_are_refused(held: Held) -> No
 def test_where_one_of_two_cards_is_over_the_other_is_given_back(held: Held) -> None:
     first, second = (payments.record(held(), order_reference="order-1").payment_id for _ in range(2))
     client().void(second)
-    with pytest.raises(PaymentClosed):
+    with pytest.raises(PaymentClosed) as refused:
         payments.confirm("order-1", {first: GBP30, second: GBP30})
-    assert {state(first), state(second)} == {"voided", "expired"}
+    assert (refused.value.payment_id, refused.value.given_back) == (second, (first,))
+    assert (state(first), state(second)) == ("voided", "expired")
     assert [client().get(one).state for one in (first, second)] == ["voided", "voided"]
+    with pytest.raises(PaymentClosed) as again:
+        payments.confirm("order-1", {first: GBP30})
+    assert (again.value.payment_id, again.value.given_back) == (first, ())
 
 
 def test_an_amount_above_the_hold_is_refused_before_an_order_stands(held: Held) -> None:
@@ -123,8 +127,9 @@ def test_an_amount_above_the_hold_is_refused_before_an_order_stands(held: Held) 
 
 def test_when_the_service_is_away_the_cards_stay_for_the_next_try(held: Held) -> None:
     row = payments.record(held(), order_reference="order-1")
-    with override_settings(SCRIP=AWAY), pytest.raises(ServiceUnavailable):
+    with override_settings(SCRIP=AWAY), pytest.raises(ServiceUnavailable) as away:
         payments.confirm("order-1", {row.payment_id: GBP30})
+    assert (away.value.payment_id, away.value.given_back) == (row.payment_id, ())
     assert (state(row.payment_id), told()) == ("confirmed", [])
     payments.confirm("order-1", {row.payment_id: GBP30})
 
