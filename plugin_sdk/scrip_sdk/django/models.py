@@ -38,6 +38,8 @@ class ScripPayment(models.Model):
     applied_at = models.DateTimeField()
     #: When the service was last asked to confirm it.
     confirmed_at = models.DateTimeField(null=True, blank=True)
+    #: When it last said yes to that; none as long as nobody knows.
+    answered_at = models.DateTimeField(null=True, blank=True)
     placed_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField()

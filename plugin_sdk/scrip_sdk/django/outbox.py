@@ -137,9 +137,10 @@ def _tell_payment(instruction: Instruction, at: datetime) -> None:
         payment.filter(whole).update(state=state.SETTLED)
     elif instruction.verb == "refund":
         payment.update(refunded_minor=F("refunded_minor") + amount_minor, changed_at=stored(at))
-    else:
-        payment.filter(settled_minor__gt=0).update(state=state.SETTLED, changed_at=stored(at))
-        payment.filter(settled_minor=0).update(state=state.VOIDED, changed_at=stored(at))
+    else:  # which was not sent where an order came to stand after all
+        mine = payment.filter(state=state.VOIDING)
+        mine.filter(settled_minor__gt=0).update(state=state.SETTLED, changed_at=stored(at))
+        mine.filter(settled_minor=0).update(state=state.VOIDED, changed_at=stored(at))
 
 
 def _tell_store(instruction: Instruction, answer_id: str | None) -> None:

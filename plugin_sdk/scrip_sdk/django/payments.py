@@ -129,14 +129,12 @@ def confirm(order_reference: str, takes: "Mapping[str, Money]", *, deadline: "De
             held = client().ask(calls.confirm(payment_id, order_reference=order_reference, key=key), deadline)
             if held.held.currency != amount.currency or held.held < amount:
                 raise AmountTooHigh(left_minor=held.held.amount_minor)
+            _note_answer(order_reference, held)
         except ScripError as error:
             error.payment_id = payment_id
             if not error.worth_repeating:
                 error.given_back = _give_back_refused(order_reference, takes, error)
             raise
-        payments().filter(payment_id=payment_id, state=State.CONFIRMED).update(
-            held_minor=held.held.amount_minor, expires_at=stored(held.expires_at), changed_at=stored(now())
-        )
 
 
 def place(order_reference: str, takes: "Mapping[str, Money]", *, settle: bool = True) -> None:
@@ -145,7 +143,8 @@ def place(order_reference: str, takes: "Mapping[str, Money]", *, settle: bool = 
     With `settle` the amounts are taken for good once that transaction is committed; without it they stay held until
     `settle` is called, when the parcel leaves. The same call again changes nothing.
 
-    Raises PaymentClosed when one of them is no longer held for this order: the order must not stand then.
+    Raises PaymentClosed when one of them is no longer held for this order, or `confirm` has never come back without an
+    error: the order must not stand then.
     """
     with transaction.atomic(using=alias()):
         for payment_id, amount in sorted(takes.items()):
@@ -156,7 +155,12 @@ def place(order_reference: str, takes: "Mapping[str, Money]", *, settle: bool = 
                 continue  # by an earlier call
             at = stored(now())
             mine = payments().filter(
-                pk=row.pk, state=State.CONFIRMED, order_reference=order_reference, amount_minor=amount.amount_minor
+                pk=row.pk,
+                state=State.CONFIRMED,
+                order_reference=order_reference,
+                amount_minor=amount.amount_minor,
+                answered_at__isnull=False,
+                held_minor__gte=amount.amount_minor,
             )
             # Whoever gives it back asks for the same state: one of the two finds it changed.
             if not mine.update(state=State.PLACED, placed_at=at, changed_at=at):
@@ -289,8 +293,20 @@ def _claim(order_reference: str, takes: "Mapping[str, Money]") -> None:
                 order_reference=order_reference,
                 amount_minor=amount.amount_minor,
                 confirmed_at=at,
+                # What was said to an earlier try for this order is true still, also to whoever places it just now.
+                answered_at=row.answered_at if row.state == State.CONFIRMED else None,
                 changed_at=at,
             )
+
+
+def _note_answer(order_reference: str, held: Payment) -> None:
+    """The service holds it for the order. Raises PaymentClosed when it was taken off, or placed, while it was asked."""
+    mine = payments().filter(payment_id=held.id, state=State.CONFIRMED, order_reference=order_reference)
+    at = stored(now())
+    if not mine.update(
+        held_minor=held.held.amount_minor, expires_at=stored(held.expires_at), answered_at=at, changed_at=at
+    ):
+        raise closed(payment_row(held.id))
 
 
 def _give_back_refused(order_reference: str, takes: "Mapping[str, Money]", error: ScripError) -> tuple[str, ...]:

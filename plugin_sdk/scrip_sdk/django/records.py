@@ -50,6 +50,8 @@ def locked(rows: Any, *, skip_locked: bool = False) -> Any:
 def closed(row: ScripPayment) -> PaymentClosed:
     """What to raise for a payment that is not there for this order."""
     said = f"The payment is {row.get_state_display()}."
+    if row.state == State.CONFIRMED and row.answered_at is None:
+        said = "The service has not said that it holds the payment for this order."
     return PaymentClosed(state=str(row.state), detail=said, payment_id=row.payment_id)
 
 

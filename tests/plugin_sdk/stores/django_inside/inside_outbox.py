@@ -75,9 +75,10 @@ def test_what_is_done_stands_on_the_payment_once() -> None:
 def test_a_void_ends_the_payment_and_spares_what_was_settled() -> None:
     row(1, state="voiding")
     row(2, state="voiding", settled_minor=1_000)
-    for number in (1, 2):
+    row(3, state="placed")  # its void was not sent, for an order stands
+    for number in (1, 2, 3):
         DjangoOutbox().done(DjangoOutbox().add(void(number)), at=NOW)
-    assert [one.state for one in ScripPayment.objects.order_by("payment_id")] == ["voided", "settled"]
+    assert [one.state for one in ScripPayment.objects.order_by("payment_id")] == ["voided", "settled", "placed"]
 
 
 def test_listeners_write_into_the_same_transaction_and_their_bugs_undo_nothing() -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -131,7 +132,32 @@ def test_when_the_service_is_away_the_cards_stay_for_the_next_try(held: Held) ->
         payments.confirm("order-1", {row.payment_id: GBP30})
     assert (away.value.payment_id, away.value.given_back) == (row.payment_id, ())
     assert (state(row.payment_id), told()) == ("confirmed", [])
+    with pytest.raises(PaymentClosed, match="has not said"), transaction.atomic():
+        payments.place("order-1", {row.payment_id: GBP30})
     payments.confirm("order-1", {row.payment_id: GBP30})
+    with override_settings(SCRIP=AWAY), pytest.raises(ServiceUnavailable):
+        payments.confirm("order-1", {row.payment_id: GBP30})  # a second press, which takes nothing from the first
+    with transaction.atomic():
+        payments.place("order-1", {row.payment_id: GBP30})
+    assert told() == [("settle", "done")]
+
+
+def test_a_card_that_is_taken_off_while_the_service_is_asked_is_not_confirmed(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told now, and not when the bank has been charged."""
+    row, service = payments.record(held(), order_reference="order-1"), client()
+
+    def ask(call: Any, deadline: Any) -> Any:
+        answer = service.ask(call, deadline)
+        assert payments.remove(row.payment_id)
+        return answer
+
+    monkeypatch.setattr(payments, "client", lambda: SimpleNamespace(ask=ask))
+    with pytest.raises(PaymentClosed) as gone:
+        payments.confirm("order-1", {row.payment_id: GBP30})
+    assert (gone.value.payment_id, gone.value.given_back) == (row.payment_id, ())
+    assert (state(row.payment_id), client().get(row.payment_id).state) == ("voided", "voided")
 
 
 def test_an_order_stands_though_the_service_is_away_and_is_delivered_later(held: Held) -> None:
