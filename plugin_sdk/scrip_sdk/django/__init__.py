@@ -11,44 +11,35 @@ if TYPE_CHECKING:
 __all__ = ["client", "forget_client", "use_client"]
 
 _lock = threading.Lock()
-#: By what they are for: "any" call, or what is "quick" because a shopper waits for a page though all is done.
-_clients: dict[str, Client] = {}
+_client: Client | None = None
 
 
 def client() -> Client:
     """The one client of this process, made on first use. Raises ImproperlyConfigured."""
-    return _client_for("any")
-
-
-def quick_client() -> Client:
-    """The same with less time: for what would be done later anyway."""
-    return _client_for("quick")
+    global _client
+    found = _client
+    if found is None:
+        with _lock:
+            found = _client = _client or _made()
+    return found
 
 
 def use_client(other: Client) -> None:
-    """Puts another client in their place: a store's tests put one of `scrip_sdk.testing` here."""
-    _clients.update(any=other, quick=other)
+    """Puts another client in its place: a store's tests put one of `scrip_sdk.testing` here."""
+    global _client
+    _client = other
 
 
 def forget_client() -> None:
     """Reads the settings and makes the client anew when either is next asked for."""
     from scrip_sdk.django.settings import scrip_settings
 
+    global _client
     scrip_settings.cache_clear()
-    _clients.clear()
+    _client = None
 
 
-def _client_for(purpose: str) -> Client:
-    found = _clients.get(purpose)
-    if found is None:
-        with _lock:
-            found = _clients.get(purpose)
-            if found is None:
-                found = _clients[purpose] = _made(purpose)
-    return found
-
-
-def _made(purpose: str) -> Client:
+def _made() -> Client:
     """Models cannot be imported before the apps are ready, and settings not before they are said: not above."""
     from django.core.exceptions import ImproperlyConfigured
 
@@ -56,9 +47,8 @@ def _made(purpose: str) -> Client:
     from scrip_sdk.django.settings import scrip_settings
 
     said = scrip_settings()
-    total_s = min(said.total_s, said.deliver_budget_s) if purpose == "quick" else said.total_s
     try:
-        budget = Budget(min(said.connect_s, total_s), min(said.read_s, total_s), total_s)
+        budget = Budget(min(said.connect_s, said.total_s), min(said.read_s, said.total_s), said.total_s)
         return Client(
             said.url,
             said.client_id,

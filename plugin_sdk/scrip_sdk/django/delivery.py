@@ -3,17 +3,23 @@
 import time
 from collections.abc import Collection, Iterable
 from functools import partial
+from typing import TypeVar
 
 from django.core.mail import mail_admins
 from django.db import transaction
 
-from scrip_sdk.django import client, quick_client
+from scrip_sdk import Client
+from scrip_sdk.budget import Deadline
+from scrip_sdk.calls import Call
+from scrip_sdk.django import client
 from scrip_sdk.django.outbox import DjangoOutbox
 from scrip_sdk.django.records import alias
 from scrip_sdk.django.settings import scrip_settings
 from scrip_sdk.django.signals import instruction_given_up
 from scrip_sdk.outbox import Instruction
 from scrip_sdk.outbox.deliver import Delivery, deliver
+
+T = TypeVar("T")
 
 #: How long no request of this process tries after one found the service away.
 PAUSE_S = 30.0
@@ -53,6 +59,18 @@ def _deliver_soon(payment_ids: "Collection[str]") -> None:
         return
     outbox = DjangoOutbox(only=payment_ids)
     budget_s = scrip_settings().deliver_budget_s
-    told = deliver(outbox, quick_client(), limit=10, seconds=budget_s, on_dead=give_up)
+    in_time = _InTime(client(), Deadline.after(budget_s))
+    told = deliver(outbox, in_time, limit=10, seconds=budget_s, on_dead=give_up)
     if told.away_s is not None:
         _away_until = time.monotonic() + PAUSE_S
+
+
+class _InTime(Client):
+    """The store's client, all of whose calls together end at a deadline: a shopper waits, and all is done already."""
+
+    def __init__(self, asked: Client, deadline: Deadline) -> None:
+        self.service, self._asked, self._deadline = asked.service, asked, deadline
+
+    def ask(self, call: "Call[T]", deadline: "Deadline | None" = None) -> T:
+        """As the store's own, by the deadline of all."""
+        return self._asked.ask(call, self._deadline)

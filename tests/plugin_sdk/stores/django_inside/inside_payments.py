@@ -1,6 +1,7 @@
 """The verbs of a checkout, against the real service: what stands when, and who wins when two come at once."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 from django.db import DatabaseError, connection, connections, transaction
 from django.test import override_settings
 
-from scrip_sdk import AmountTooHigh, Money, Payment, PaymentClosed, ServiceUnavailable, TryLater
+from scrip_sdk import AmountTooHigh, Client, Money, Payment, PaymentClosed, ServiceUnavailable, TryLater
 from scrip_sdk.django import client, payments
 from scrip_sdk.django.abandoned import give_back_abandoned
 from scrip_sdk.django.delivery import deliver_all
@@ -176,6 +177,27 @@ def test_delivery_can_be_left_to_the_command(held: Held, settings_with: "Callabl
         ordered(held)
         assert told() == [("settle", "pending")]
         assert deliver_all().done == 1
+
+
+def test_delivery_after_a_commit_keeps_one_end_for_all_of_its_calls(
+    held: Held, settings_with: "Callable[..., Any]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is begun just before the time is over does not have that time again."""
+    takes = {payments.record(held(), order_reference="order-1").payment_id: GBP30 for _ in range(2)}
+    payments.confirm("order-1", takes)
+    ends, ask = [], Client.ask
+
+    def note(self: Client, call: Any, deadline: Any = None) -> Any:
+        ends.append(deadline and deadline.ends_at)
+        return ask(self, call, deadline)
+
+    monkeypatch.setattr(Client, "ask", note)
+    with settings_with(DELIVER_BUDGET_S=1.5):
+        latest = time.monotonic() + 1.5
+        with transaction.atomic():
+            payments.place("order-1", takes)
+    assert told() == [("settle", "done")] * 2
+    assert len(ends) == 2 and len(set(ends)) == 1 and abs(ends[0] - latest) < 1
 
 
 # ── removed, typed again, abandoned ─────────────────────────────────────────────────────────────────────────────────
