@@ -1,5 +1,6 @@
 """What a store says in `SCRIP` of its Django settings, or in the environment: read once, and refused when wrong."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -24,7 +25,7 @@ class ScripSettings:
     url: str
     client_id: str
     client_secret: str | None = field(default=None, repr=False)
-    private_key: str | None = field(default=None, repr=False)
+    private_key: str | dict[str, Any] | None = field(default=None, repr=False)
     store_id: str | None = None
     #: Where the service goes by another origin than `url`.
     issuer: str | None = None
@@ -63,7 +64,7 @@ def scrip_settings() -> ScripSettings:
     if "CLIENT_SECRET_FILE" in said:
         plain["client_secret"] = _content("CLIENT_SECRET_FILE", said)
     if "PRIVATE_KEY_FILE" in said:
-        plain["private_key"] = _content("PRIVATE_KEY_FILE", said)
+        plain["private_key"] = _key(_content("PRIVATE_KEY_FILE", said))
     if bool(plain.get("client_secret")) == bool(plain.get("private_key")):
         raise ImproperlyConfigured("SCRIP needs one of CLIENT_SECRET, CLIENT_SECRET_FILE and PRIVATE_KEY_FILE.")
     for name in ("connect_s", "read_s", "total_s", "deliver_budget_s", "abandoned_after_s", "late_after_s"):
@@ -90,9 +91,20 @@ def _content(name: str, said: Mapping[str, Any]) -> str:
         content = Path(said[name]).read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(f"SCRIP[{name!r}] cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ImproperlyConfigured(f"SCRIP[{name!r}] is no text file.") from None
     if not content:
         raise ImproperlyConfigured(f"SCRIP[{name!r}] is an empty file.")
     return content
+
+
+def _key(content: str) -> str | dict[str, Any]:
+    """A JWK as what it says; all else as it is: PEM, or what the client says is no key."""
+    try:
+        read = json.loads(content)
+    except ValueError:
+        return content
+    return read if isinstance(read, dict) else content
 
 
 def _shopper_secret(said: str | bytes | None) -> bytes:

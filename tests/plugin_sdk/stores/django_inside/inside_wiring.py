@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,10 +17,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import RequestFactory, override_settings
+from joserfc.jwk import ECKey
 from outbox_contract import settle, void
 
 from scrip_sdk import Money, Payment
-from scrip_sdk.django import client, payments
+from scrip_sdk.django import client, forget_client, payments
 from scrip_sdk.django.models import ScripPayment
 from scrip_sdk.django.outbox import DjangoOutbox
 from scrip_sdk.django.settings import scrip_settings
@@ -109,6 +111,29 @@ def test_settings_come_from_django_first_then_from_the_environment(
 def test_checks_speak_of_what_would_leak_or_lose(changes: "dict[str, Any]", found: "list[str]") -> None:
     with override_settings(**changes):
         assert ids(run_checks()) == found
+
+
+@pytest.mark.usefixtures("silent_environment")
+def test_a_private_key_that_cannot_sign_is_found_before_a_code_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, made = tmp_path / "key", ECKey.generate_key("P-256")
+    with override_settings(SCRIP={**GOOD, "CLIENT_SECRET": None, "PRIVATE_KEY_FILE": str(file)}):
+        for content, found in (
+            (made.as_pem(private=True), []),
+            (json.dumps(made.as_dict(private=True)).encode(), []),
+            (made.as_pem(private=False), ["scrip.E001"]),
+            (b"no key", ["scrip.E001"]),
+            (b'{"kty": "EC"}', ["scrip.E001"]),
+            (b"\xff\xfe", ["scrip.E001"]),
+        ):
+            file.write_bytes(content)
+            forget_client()
+            assert ids(run_checks()) == found, content
+        file.write_bytes(made.as_pem(private=True))
+        forget_client()
+        monkeypatch.setitem(sys.modules, "scrip_sdk.signing", None)  # as without the extra `keys`
+        assert ids(run_checks()) == ["scrip.E001"]
 
 
 def test_checks_speak_of_an_outbox_that_nobody_delivers() -> None:
