@@ -45,12 +45,16 @@ def apply_code(
     *,
     order_reference: str,
     key: str,
-    shopper: "Shopper | None" = None,
+    shopper: "Shopper | None",
     amount: "Money | None" = None,
 ) -> ScripPayment:
     """Exchanges what the shopper typed for a payment, and writes it down. Keep its `payment_id` in the session.
 
-    `key` comes from the form's nonce (`scrip_sdk.keys.exchange_key`), so that a form that is sent twice counts once.
+    `key` comes from the form's nonce (`scrip_sdk.keys.exchange_key`, with the same `shopper` and `amount`), so that a
+    form that is sent twice counts once. `shopper` comes from `scrip_sdk.django.shoppers.shopper_of_request`: it lets
+    him type the code of a card again that is held for him, and keeps one shopper's tries from blocking another's. None
+    is only for what no shopper has typed. `amount`: the most that is held; else all that the card has.
+
     Raises what `Client.exchange` raises, and what `record` raises.
     """
     paid = client().exchange(code, order_reference=order_reference, key=key, shopper=shopper, amount=amount)
@@ -62,7 +66,7 @@ def apply_code_token(
     *,
     order_reference: str,
     key: str,
-    shopper: "Shopper | None" = None,
+    shopper: "Shopper | None",
     amount: "Money | None" = None,
 ) -> ScripPayment:
     """The same for the token that the field for codes gave."""

@@ -230,6 +230,13 @@ def test_only_ones_own_proxies_say_where_a_request_came_from(
         assert address_of_request(request_of(**meta)) == address
 
 
+def test_who_typed_a_code_cannot_be_left_unsaid() -> None:
+    verbs: list[Any] = [payments.apply_code, payments.apply_code_token]
+    for verb in verbs:
+        with pytest.raises(TypeError, match="shopper"):
+            verb("0000-0000-0000-0000", order_reference="order-1", key="key-1")
+
+
 def test_an_address_is_told_as_a_network(settings_with: "Callable[..., Any]") -> None:
     assert shopper_of_request(request_of(REMOTE_ADDR="203.0.113.9")).address_prefix == "203.0.113.0/24"
     for odd in ("", "unix:", "evil"):
