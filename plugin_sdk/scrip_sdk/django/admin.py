@@ -65,12 +65,13 @@ class RefundForm(forms.Form):
 
 @admin.register(ScripPayment)
 class ScripPaymentAdmin(ReadOnlyAdmin):
-    """What the store holds of each card; those with permission refund from here."""
+    """What the store holds of each card; those with permission refund from here, and cancel what was not settled."""
 
     list_display = ("payment_id", "order_reference", "state", "amount", "settled", "refunded", "applied_at")
     list_filter = ("state", "currency", "applied_at")
     search_fields = ("payment_id", "order_reference")
     ordering = ("-id",)
+    actions = ("cancel",)
     change_form_template = "admin/scrip/scrippayment/change_form.html"
 
     def get_urls(self) -> "list[Any]":
@@ -89,15 +90,27 @@ class ScripPaymentAdmin(ReadOnlyAdmin):
             more = {"may_refund": self.may_refund(request, row), "scrip_instructions": told.order_by("id")}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **more})
 
+    def has_refund_permission(self, request: HttpRequest) -> bool:
+        """Who may give money back, taken or only held."""
+        allowed: bool = request.user.has_perm("scrip.refund_scrippayment")
+        return allowed
+
+    @admin.action(description=_("Give back what is held for orders that fell through"), permissions=["refund"])
+    def cancel(self, request: HttpRequest, chosen: Any) -> None:
+        """Those on which an order stands, and nothing was told to settle; the others stay as they are."""
+        given = [row for row in chosen if payments.cancel(row.payment_id)]
+        for row in given:
+            self.log_change(request, row, "Cancelled")
+        messages.success(request, _("%(count)d are given back.") % {"count": len(given)})
+
     def may_refund(self, request: HttpRequest, row: ScripPayment) -> bool:
         """With the permission, while something is there to give back."""
-        may = request.user.has_perm("scrip.refund_scrippayment") and row.state in ORDERED
-        return may and bool(payments.refundable(row))
+        return self.has_refund_permission(request) and row.state in ORDERED and bool(payments.refundable(row))
 
     def refund_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Asks how much, and has it given back; the service hears of it at once, or when it is there again."""
         row = get_object_or_404(ScripPayment.objects.using(alias()), pk=pk)
-        if not request.user.has_perm("scrip.refund_scrippayment"):
+        if not self.has_refund_permission(request):
             raise PermissionDenied
         form = RefundForm(payments.refundable(row), request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid() and self._refunded(request, row, form):
@@ -139,7 +152,7 @@ class ScripInstructionAdmin(ReadOnlyAdmin):
         allowed: bool = request.user.has_perm("scrip.retry_scripinstruction")
         return allowed
 
-    @admin.action(description=_("Try given-up instructions again"), permissions=["retry"])
+    @admin.action(description=_("Try again now"), permissions=["retry"])
     def try_again(self, request: HttpRequest, chosen: Any) -> None:
         """Sets those that are not done going again, at once: given-up ones, and those that wait for their time."""
         undone = list(chosen.exclude(state=ScripInstruction.State.DONE))

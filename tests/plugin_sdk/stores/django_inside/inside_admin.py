@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -15,7 +16,8 @@ from scrip_sdk.django.delivery import deliver_all
 from scrip_sdk.django.models import ScripInstruction, ScripPayment
 from scrip_sdk.django.outbox import DjangoOutbox
 from scrip_sdk.django.signals import instruction_given_up
-from scrip_sdk.outbox import Instruction
+from scrip_sdk.django.times import now, stored
+from scrip_sdk.outbox import Instruction, refund_later
 
 Held = Callable[..., Payment]
 
@@ -101,6 +103,31 @@ def test_a_wrong_amount_is_said_and_nothing_is_refunded(row: ScripPayment) -> No
         answer = staff.post(f"/admin/scrip/scrippayment/{row.pk}/refund/", {"amount": amount, "nonce": "once"})
         assert "errorlist" in page_of(answer), amount
     assert [one.verb for one in DjangoOutbox().list()] == ["settle"]
+
+
+def test_what_waits_is_tried_at_once_and_what_is_done_is_left_alone(row: ScripPayment) -> None:
+    staff, done = browser(*VIEW, RETRY), ScripInstruction.objects.get()
+    waits = DjangoOutbox().add(refund_later(row.payment_id, Money(100, "GBP"), order_reference="order-1", part="1"))
+    ScripInstruction.objects.exclude(pk=done.pk).update(due_at=stored(now() + timedelta(hours=1)))
+    chosen = {"action": "try_again", "_selected_action": [done.pk, done.pk + 1]}
+    answer = staff.post("/admin/scrip/scripinstruction/", chosen, follow=True)
+    assert "1 are tried again" in page_of(answer)
+    assert client().get(row.payment_id).refunded == Money(100, "GBP")
+    assert [(one.id == waits.id, one.state) for one in DjangoOutbox().list()] == [(False, "done"), (True, "done")]
+
+
+def test_an_order_that_fell_through_is_cancelled_from_the_list(held: Held, row: ScripPayment) -> None:
+    """With the permission to refund; what was settled stays."""
+    waits = payments.record(held("order-2"), order_reference="order-2")
+    payments.confirm("order-2", {waits.payment_id: Money(3_000, "GBP")})
+    with transaction.atomic():
+        payments.place("order-2", {waits.payment_id: Money(3_000, "GBP")}, settle=False)
+    chosen = {"action": "cancel", "_selected_action": [row.pk, waits.pk]}
+    for permissions, state in ((VIEW, "held"), ((*VIEW, REFUND), "voided")):
+        browser(*permissions).post("/admin/scrip/scrippayment/", chosen)
+        assert client().get(waits.payment_id).state == state
+    row.refresh_from_db()
+    assert row.state == "settled"
 
 
 def test_what_was_given_up_is_told_aloud_and_tried_again_from_the_list(held: Held) -> None:
