@@ -18,6 +18,7 @@ from scrip_sdk.keys import exchange_key, new_nonce
 from scrip_sdk.split import split
 
 PRICE = Money.of("30.00", "GBP")
+GONE = "A gift card is not held for you any more. Please type its code again."
 AWAY = "Gift cards cannot be taken at the moment. Please pay in another way, or try again."
 
 
@@ -34,6 +35,7 @@ def basket(request: HttpRequest, form: "CardForm | None" = None, message: str = 
     words = {
         "form": form or CardForm(),
         "message": message,
+        "order": order_number(request),
         "cards": cards,
         "total": PRICE,
         "rest": split(PRICE, [card.held for card in cards]).remainder,
@@ -73,37 +75,46 @@ def remove_card(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def place_order(request: HttpRequest) -> HttpResponse:
-    """Confirms the cards, and lets the order stand."""
-    order, cards = order_number(request), cards_of(request)
+    """Confirms the cards, and lets the order stand. A second press of the button shows the order of the first."""
+    order, cards = request.POST.get("order", ""), cards_of(request)
+    if order and order == request.session.get("placed"):
+        return thanks(request, order)
+    if order != order_number(request):
+        return basket(request, message="Your basket has changed since you looked at it. Please check it again.")
     shares = split(PRICE, [card.held for card in cards])
     takes = {card.payment_id: amount for card, amount in zip(cards, shares.amounts, strict=True) if amount}
     try:
         payments.confirm(order, takes)
-        charge_bank_card(shares.remainder)
+        charge_bank_card(order, shares.remainder)
         with transaction.atomic():
-            made = Order.objects.create(
+            Order.objects.create(
                 number=order, total_minor=PRICE.amount_minor, by_card_minor=(PRICE - shares.remainder).amount_minor
             )
             payments.place(order, takes)
-    except PaymentClosed:
-        return basket(request, message="A gift card is not held for you any more. Please type its code again.")
-    except ScripError:
-        return basket(request, message=AWAY)
-    except IntegrityError:
-        return basket(request, message="This order was placed already.")
+    except (ScripError, IntegrityError) as error:
+        if Order.objects.filter(number=order).exists():  # another press was quicker
+            return thanks(request, order)
+        return basket(request, message=GONE if isinstance(error, PaymentClosed) else AWAY)
     for unneeded in shares.unneeded:
         payments.remove(cards[unneeded].payment_id)
-    request.session.pop("cards", None)
-    request.session.pop("order", None)
-    return TemplateResponse(request, "django_shop/thanks.html", {"order": made})
+    return thanks(request, order)
 
 
-def charge_bank_card(amount: Money) -> None:
-    """Another method pays the rest, in a shop that has one."""
+def thanks(request: HttpRequest, order: str) -> HttpResponse:
+    """Shows the order; what the shopper fills next is another basket."""
+    if request.session.get("placed") != order:
+        request.session["placed"] = order
+        request.session.pop("cards", None)
+        request.session.pop("order", None)
+    return TemplateResponse(request, "django_shop/thanks.html", {"order": Order.objects.get(number=order)})
+
+
+def charge_bank_card(order: str, amount: Money) -> None:
+    """Another method pays the rest, in a shop that has one: once for an order, by the bank's own idempotency key."""
 
 
 def order_number(request: HttpRequest) -> str:
-    """Drawn once for a basket."""
+    """Drawn once for a basket, whose page sends it back with the order: so a press on an older page is known."""
     number: str = request.session.setdefault("order", f"web-{secrets.token_hex(6)}")
     return number
 

@@ -14,7 +14,7 @@ __all__ = ["application"]
 views: Any = importlib.import_module("django_shop.views")  # its models load once the application is made
 
 
-def charge_bank_card(amount: object) -> None:
+def charge_bank_card(order: str, amount: object) -> None:
     wanted = Path(os.environ["SHOP_FAULT"]).read_text()
     if wanted == "die":
         os.kill(os.getpid(), signal.SIGKILL)

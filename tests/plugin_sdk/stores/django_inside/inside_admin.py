@@ -108,8 +108,9 @@ def test_a_wrong_amount_is_said_and_nothing_is_refunded(row: ScripPayment) -> No
 def test_what_waits_is_tried_at_once_and_what_is_done_is_left_alone(row: ScripPayment) -> None:
     staff, done = browser(*VIEW, RETRY), ScripInstruction.objects.get()
     waits = DjangoOutbox().add(refund_later(row.payment_id, Money(100, "GBP"), order_reference="order-1", part="1"))
-    ScripInstruction.objects.exclude(pk=done.pk).update(due_at=stored(now() + timedelta(hours=1)))
-    chosen = {"action": "try_again", "_selected_action": [done.pk, done.pk + 1]}
+    later = ScripInstruction.objects.get(instruction_id=waits.id)
+    ScripInstruction.objects.filter(pk=later.pk).update(due_at=stored(now() + timedelta(hours=1)))
+    chosen = {"action": "try_again", "_selected_action": [done.pk, later.pk]}
     answer = staff.post("/admin/scrip/scripinstruction/", chosen, follow=True)
     assert "1 are tried again" in page_of(answer)
     assert client().get(row.payment_id).refunded == Money(100, "GBP")
