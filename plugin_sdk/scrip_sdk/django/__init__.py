@@ -31,7 +31,7 @@ def use_client(other: Client) -> None:
 
 
 def forget_client() -> None:
-    """Reads the settings and makes the client anew when either is next asked for."""
+    """Reads the settings and makes the client anew when it is next asked for."""
     from scrip_sdk.django.settings import scrip_settings
 
     global _client

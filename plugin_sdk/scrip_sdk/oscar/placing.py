@@ -27,6 +27,7 @@ from oscar.core.loading import get_class, get_model
 
 from scrip_sdk import PaymentClosed, ScripError
 from scrip_sdk.django import payments
+from scrip_sdk.django.shoppers import shopper_of_request
 from scrip_sdk.oscar import records, words
 from scrip_sdk.oscar.cards import Plan, money_of
 from scrip_sdk.oscar.hosted import HostedMixin
@@ -211,4 +212,5 @@ def read_seen(request: HttpRequest) -> "dict[str, Any] | None":
 
 
 def _salt(request: HttpRequest) -> str:
-    return f"scrip_sdk.oscar.seen:{request.session.session_key}"
+    """Of this shopper: the key of his session would be another after each request where sessions are in cookies."""
+    return f"scrip_sdk.oscar.seen:{shopper_of_request(request).key_hash}"

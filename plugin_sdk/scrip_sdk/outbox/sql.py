@@ -37,6 +37,9 @@ from sqlalchemy.types import TypeDecorator
 from scrip_sdk.money import Money
 from scrip_sdk.outbox import LEASE_S, Counts, Instruction, InstructionDiffers, State
 
+#: The databases that can be asked for what an outbox needs, by SQLAlchemy's names.
+DIALECTS = ("postgresql", "mysql", "mariadb", "sqlite")
+
 
 class _Utc(TypeDecorator[datetime]):
     """An aware time, also in databases that keep no offset, and to the microsecond in those that round to seconds."""
@@ -90,10 +93,12 @@ class SqlOutbox:
     """An outbox in `table`. On an engine each call is a transaction of its own, to deliver with for instance; on a
     connection it takes part in the transaction that is open there, and neither commits nor rolls back.
 
-    PostgreSQL, MySQL, MariaDB and SQLite. Raises sqlalchemy.exc.SQLAlchemyError.
+    PostgreSQL, MySQL, MariaDB and SQLite. Raises ValueError for another database, sqlalchemy.exc.SQLAlchemyError.
     """
 
     def __init__(self, bind: Engine | Connection, table: Table) -> None:
+        if bind.dialect.name not in DIALECTS:  # said when the shop starts, and not at its first order
+            raise ValueError(f"no outbox for {bind.dialect.name}: {', '.join(DIALECTS)} have one")
         self.bind, self.table = bind, table
 
     def add(self, instruction: Instruction) -> Instruction:
@@ -220,9 +225,7 @@ def _insert(dialect: str, table: Table, row: dict[str, Any]) -> Any:
         return postgresql.insert(table).values(row).on_conflict_do_update(index_elements=["key"], set_=same)
     if dialect == "sqlite":
         return sqlite.insert(table).values(row).on_conflict_do_nothing(index_elements=["key"])
-    if dialect in ("mysql", "mariadb"):
-        return mysql.insert(table).values(row).on_duplicate_key_update(key=table.c.key)
-    raise NotImplementedError(f"no outbox for {dialect} yet")
+    return mysql.insert(table).values(row).on_duplicate_key_update(key=table.c.key)
 
 
 def _row_of(one: Instruction) -> dict[str, Any]:

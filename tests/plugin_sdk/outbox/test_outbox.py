@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, MetaData
+from sqlalchemy import Engine, MetaData, create_mock_engine
 from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 
@@ -56,8 +56,12 @@ def test_a_mysql_database_is_spoken_to_in_its_own_words() -> None:
     assert "due_at DATETIME(6) NOT NULL" in made
     added = str(_insert("mysql", table, _row_of(settle(1))).compile(dialect=mysql.dialect()))
     assert "ON DUPLICATE KEY UPDATE `key` = " in added
-    with pytest.raises(NotImplementedError):
-        _insert("oracle", table, _row_of(settle(1)))
+
+
+def test_a_database_that_can_have_no_outbox_is_refused_when_the_shop_starts() -> None:
+    engine = create_mock_engine("mssql://", lambda *_: None)
+    with pytest.raises(ValueError, match="no outbox for mssql: postgresql"):
+        SqlOutbox(engine, outbox_table(MetaData()))  # type: ignore[arg-type]  # it has a dialect, and no driver
 
 
 def test_an_instruction_that_the_service_could_only_refuse_is_refused_at_once() -> None:

@@ -346,6 +346,26 @@ def test_a_card_of_a_placing_that_was_killed_pays_for_the_next_basket(shop: Shop
     assert shop.store.payments()[first].state == "voided"
 
 
+def test_what_a_shopper_was_shown_is_known_again_where_sessions_are_in_cookies(shop: Shop) -> None:
+    """There a session has another key after each request."""
+    script = """
+from types import SimpleNamespace
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.signed_cookies import SessionStore
+from django.core import signing
+from scrip_sdk.oscar.placing import _salt, read_seen
+def request(session_key, **fields):
+    session = SessionStore(session_key)
+    return SimpleNamespace(session=session, user=AnonymousUser(), META={"REMOTE_ADDR": "192.0.2.1"}, POST=fields)
+shown = request(None)
+note = signing.dumps({"order": "1"}, salt=_salt(shown))
+shown.session["more"] = "that makes it another cookie"
+shown.session.save()
+print(read_seen(request(shown.session.session_key, gift_card_seen=note)), read_seen(request(None, gift_card_seen=note)))
+"""
+    assert shop.manage("shell", "--no-imports", "-c", script).splitlines()[-1] == "{'order': '1'} None"
+
+
 def test_a_card_is_not_taken_off_while_the_bank_is_being_charged(shop: Shop, sam: Shopper) -> None:
     """In a second tab; and once the order stands, it does not say that nothing was taken."""
     sam.ready(1_000, bank_card=GOOD)
