@@ -75,7 +75,7 @@ async def add_card(request: Request) -> JSONResponse:
     order, shopper, _ = begin_basket(request)
     try:
         sent = await request.json()
-        key = exchange_key(str(sent["form"]), order_reference=order, shopper=shopper)
+        key = exchange_key(str(sent["form"]), order_reference=order, shopper=shopper, amount=BOOK)
         payment = await client.exchange_token(
             str(sent["code_token"]), order_reference=order, key=key, shopper=shopper, amount=BOOK
         )

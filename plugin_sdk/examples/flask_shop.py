@@ -64,7 +64,7 @@ def add_card() -> Response:
     begin_basket()
     order, shopper = session["order"], who()
     try:
-        key = exchange_key(request.form["nonce"], order_reference=order, shopper=shopper)
+        key = exchange_key(request.form["nonce"], order_reference=order, shopper=shopper, amount=BOOK)
         code = request.form["code"]
         payment = client.exchange(code, order_reference=order, key=key, shopper=shopper, amount=BOOK)
         session["card"] = {"payment_id": payment.id, "held_minor": payment.held.amount_minor}
