@@ -282,6 +282,11 @@ def test_a_service_without_a_bound_on_bodies_is_noticed(
     with serving(app, database, keys_dir, tmp_path / "log", wsgi="tests.fuzz.unbounded_wsgi:app") as service:
         before = peaks_kib(service.port)
         body = b" " * 40 * MIB
-        send(service.port, [head(service.acme, b"Content-Length: %d" % len(body)), body], ends=True)
-        after = peaks_kib(service.port)
-    assert max(after[pid] - before[pid] for pid in before) > MOST_GROWTH_KIB
+
+        def grows() -> bool:
+            """Not when a busy machine took so long over the body that its sender was taken for a slow one."""
+            send(service.port, [head(service.acme, b"Content-Length: %d" % len(body)), body], ends=True)
+            after = peaks_kib(service.port)
+            return max(after[pid] - before[pid] for pid in before) > MOST_GROWTH_KIB
+
+        assert any(grows() for _ in range(5))
