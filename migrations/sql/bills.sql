@@ -1,0 +1,169 @@
+-- A store's bill, as it arrived. The row is the job as well: the worker takes what is `received`, reads it, and matches it.
+CREATE TABLE bill (
+    id TEXT COLLATE "C" NOT NULL,
+    store_id TEXT COLLATE "C" NOT NULL,
+    mode TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    period TEXT NOT NULL,
+    as_of TIMESTAMP WITH TIME ZONE NOT NULL,
+    source TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    content_sha256 BYTEA NOT NULL,
+    received_by TEXT NOT NULL,
+    received_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    state TEXT DEFAULT 'received' NOT NULL,
+    unreadable_because TEXT,
+    lines INTEGER,
+    wrong_lines INTEGER,
+    matched_lines INTEGER,
+    broken_lines INTEGER,
+    read_at TIMESTAMP WITH TIME ZONE,
+    matched_at TIMESTAMP WITH TIME ZONE,
+    closed_by TEXT,
+    closed_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT bill_pkey PRIMARY KEY (id),
+    CONSTRAINT bill_store_id_mode_fkey FOREIGN KEY(store_id, mode) REFERENCES store (id, mode),
+    CONSTRAINT bill_store_id_reference_key UNIQUE (store_id, reference),
+    CONSTRAINT bill_id_store_id_mode_key UNIQUE (id, store_id, mode),
+    CONSTRAINT bill_period CHECK (period ~ '^20[0-9]{2}-(0[1-9]|1[0-2])$'),
+    CONSTRAINT bill_as_of CHECK (as_of <= received_at),
+    CONSTRAINT bill_source CHECK (source IN ('api', 'file', 'self')),
+    CONSTRAINT bill_content_sha256 CHECK (octet_length(content_sha256) = 32),
+    CONSTRAINT bill_state CHECK (state IN ('received', 'read', 'matched', 'unreadable', 'approved', 'rejected')),
+    CONSTRAINT bill_unreadable CHECK ((state = 'unreadable') = (unreadable_because IS NOT NULL)),
+    CONSTRAINT bill_closed CHECK ((state IN ('approved', 'rejected')) = (closed_at IS NOT NULL) AND (closed_by IS NULL) = (closed_at IS NULL)),
+    CONSTRAINT bill_counts CHECK (
+        (state IN ('received', 'unreadable') OR (lines IS NOT NULL AND wrong_lines IS NOT NULL AND read_at IS NOT NULL))
+        AND (state IN ('received', 'unreadable', 'read') OR (matched_lines + broken_lines = lines AND matched_at IS NOT NULL)) IS TRUE
+    )
+);
+CREATE INDEX bill_by_store ON bill (store_id, id);
+CREATE INDEX bill_to_do ON bill (id) WHERE state IN ('received', 'read');
+
+-- The file itself, in parts, so that nobody ever holds a large one in memory.
+CREATE TABLE bill_part (
+    bill_id TEXT COLLATE "C" NOT NULL,
+    place INTEGER NOT NULL,
+    content BYTEA NOT NULL,
+    CONSTRAINT bill_part_pkey PRIMARY KEY (bill_id, place),
+    CONSTRAINT bill_part_bill_id_fkey FOREIGN KEY(bill_id) REFERENCES bill (id),
+    CONSTRAINT bill_part_place CHECK (place >= 0)
+);
+
+-- A line that could be read, by its number in the file. An amount below zero gives back what an earlier bill took.
+CREATE TABLE bill_line (
+    bill_id TEXT COLLATE "C" NOT NULL,
+    line_no INTEGER NOT NULL,
+    payment_id TEXT COLLATE "C" NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    currency TEXT NOT NULL,
+    order_reference TEXT,
+    CONSTRAINT bill_line_pkey PRIMARY KEY (bill_id, line_no),
+    CONSTRAINT bill_line_bill_id_fkey FOREIGN KEY(bill_id) REFERENCES bill (id),
+    CONSTRAINT bill_line_amount CHECK (amount_minor <> 0)
+);
+
+-- A line that could not be read: why, and how it began.
+CREATE TABLE bill_wrong_line (
+    bill_id TEXT COLLATE "C" NOT NULL,
+    line_no INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    begins TEXT NOT NULL,
+    CONSTRAINT bill_wrong_line_pkey PRIMARY KEY (bill_id, line_no),
+    CONSTRAINT bill_wrong_line_bill_id_fkey FOREIGN KEY(bill_id) REFERENCES bill (id)
+);
+
+-- What a bill takes up: a settlement, or a refund with its amount below zero. The primary key is the promise that each is billed
+-- once, ever. Without a line number it is a credit: a refund that no line names, of a payment that was billed before.
+CREATE TABLE billed (
+    movement_id TEXT COLLATE "C" NOT NULL,
+    bill_id TEXT COLLATE "C" NOT NULL,
+    line_no INTEGER,
+    payment_id TEXT COLLATE "C" NOT NULL,
+    card_id TEXT COLLATE "C" NOT NULL,
+    store_id TEXT COLLATE "C" NOT NULL,
+    issuer_id TEXT COLLATE "C" NOT NULL,
+    programme_id TEXT COLLATE "C" NOT NULL,
+    currency TEXT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    CONSTRAINT billed_pkey PRIMARY KEY (movement_id),
+    CONSTRAINT billed_bill_id_fkey FOREIGN KEY(bill_id) REFERENCES bill (id),
+    CONSTRAINT billed_amount CHECK ((amount_minor > 0) = (movement_id LIKE 'set\_%') AND (amount_minor < 0) = (movement_id LIKE 'ref\_%')),
+    CONSTRAINT billed_credit CHECK (line_no IS NOT NULL OR amount_minor < 0)
+);
+CREATE INDEX billed_by_bill ON billed (bill_id, line_no);
+CREATE INDEX billed_by_payment ON billed (payment_id);
+
+-- Why a line did not match, and what becomes of it. `expected_minor` is what the line's payment came to, where it is this store's.
+-- `paid_minor` is what is paid for the line once the break is closed: never more than was owed, but for what a second person writes off.
+CREATE TABLE bill_break (
+    id TEXT COLLATE "C" NOT NULL,
+    bill_id TEXT COLLATE "C" NOT NULL,
+    line_no INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    other_bill_id TEXT COLLATE "C",
+    expected_minor BIGINT,
+    issuer_id TEXT COLLATE "C",
+    opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    state TEXT DEFAULT 'open' NOT NULL,
+    assignee TEXT,
+    proposal TEXT,
+    proposed_payment_id TEXT COLLATE "C",
+    reason TEXT,
+    proposed_by TEXT,
+    proposed_at TIMESTAMP WITH TIME ZONE,
+    approved_by TEXT,
+    approved_at TIMESTAMP WITH TIME ZONE,
+    closed_at TIMESTAMP WITH TIME ZONE,
+    claimed_minor BIGINT,
+    paid_minor BIGINT,
+    CONSTRAINT bill_break_pkey PRIMARY KEY (id),
+    CONSTRAINT bill_break_bill_id_line_no_fkey FOREIGN KEY(bill_id, line_no) REFERENCES bill_line (bill_id, line_no),
+    CONSTRAINT bill_break_bill_id_line_no_key UNIQUE (bill_id, line_no),
+    CONSTRAINT bill_break_other_bill_id_fkey FOREIGN KEY(other_bill_id) REFERENCES bill (id),
+    CONSTRAINT bill_break_kind CHECK (kind IN (
+        'unknown_payment', 'other_mode', 'not_this_store', 'currency_mismatch', 'duplicate_line', 'voided', 'already_billed',
+        'not_settled', 'refunded_after', 'amount_over', 'amount_under'
+    )),
+    CONSTRAINT bill_break_state CHECK (state IN (
+        'open', 'assigned', 'proposed', 'approved', 'resolved', 'written_off', 'rejected', 'reopened'
+    )),
+    CONSTRAINT bill_break_proposal CHECK (proposal IN ('pay_smaller', 'match_payment', 'write_off', 'reject', 'tolerance')),
+    CONSTRAINT bill_break_proposed CHECK (
+        (proposal IS NULL) = (proposed_by IS NULL) AND (proposal IS NULL) = (proposed_at IS NULL)
+        AND (proposal = 'match_payment') IS NOT DISTINCT FROM (CASE WHEN proposal IS NOT NULL THEN proposed_payment_id IS NOT NULL END)
+    ),
+    CONSTRAINT bill_break_closed CHECK ((state IN ('resolved', 'written_off', 'rejected')) = (closed_at IS NOT NULL)),
+    CONSTRAINT bill_break_paid CHECK ((state IN ('resolved', 'written_off')) = (paid_minor IS NOT NULL) AND (paid_minor IS NULL) = (claimed_minor IS NULL)),
+    CONSTRAINT bill_break_four_eyes CHECK (
+        state NOT IN ('resolved', 'written_off') OR proposal NOT IN ('write_off', 'match_payment') OR approved_by <> proposed_by
+    )
+);
+CREATE INDEX bill_break_open ON bill_break (opened_at) WHERE closed_at IS NULL;
+CREATE INDEX bill_break_other_bill ON bill_break (other_bill_id) WHERE other_bill_id IS NOT NULL;
+
+-- How far an issuer lets a line differ from what is owed before a person looks at it.
+CREATE TABLE tolerance (
+    issuer_id TEXT COLLATE "C" NOT NULL,
+    currency TEXT NOT NULL,
+    tolerance_minor BIGINT NOT NULL,
+    CONSTRAINT tolerance_pkey PRIMARY KEY (issuer_id, currency),
+    CONSTRAINT tolerance_issuer_id_fkey FOREIGN KEY(issuer_id) REFERENCES issuer (id),
+    CONSTRAINT tolerance_not_negative CHECK (tolerance_minor >= 0)
+);
+
+GRANT SELECT ON bill, bill_part, bill_line, bill_wrong_line, billed, bill_break, tolerance TO scrip_service, scrip_reader;
+GRANT INSERT (
+    id, store_id, mode, reference, period, as_of, source, media_type, content_sha256, received_by, received_at
+) ON bill TO scrip_service;
+GRANT UPDATE (
+    state, unreadable_because, lines, wrong_lines, matched_lines, broken_lines, read_at, matched_at, closed_by, closed_at
+) ON bill TO scrip_service;
+GRANT INSERT ON bill_part, bill_line, bill_wrong_line, tolerance TO scrip_service;
+GRANT INSERT, DELETE ON billed TO scrip_service;
+GRANT INSERT (id, bill_id, line_no, kind, other_bill_id, expected_minor, issuer_id, opened_at) ON bill_break TO scrip_service;
+GRANT UPDATE (
+    state, assignee, proposal, proposed_payment_id, reason, proposed_by, proposed_at, approved_by, approved_at, closed_at,
+    claimed_minor, paid_minor
+) ON bill_break TO scrip_service;
+GRANT UPDATE (tolerance_minor) ON tolerance TO scrip_service;
