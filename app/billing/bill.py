@@ -13,6 +13,20 @@ from app.db.transaction import transaction
 from app.errors import NotFound
 from app.ids import StoreId
 
+#: Why a line does not match, in the order in which that is decided.
+KINDS = (
+    "unknown_payment",
+    "other_mode",
+    "not_this_store",
+    "currency_mismatch",
+    "duplicate_line",
+    "voided",
+    "already_billed",
+    "not_settled",
+    "refunded_after",
+    "amount_over",
+    "amount_under",
+)
 #: What a million lines are summed up in, on a machine that has other things to do.
 SUMS_WITHIN_MS = 10_000
 
