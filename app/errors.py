@@ -248,6 +248,21 @@ class RefundLimitReached(Refusal):
     slug = "refund-limit-reached"
 
 
+# ── bills ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BillUnreadable(Refusal):
+    """The bill's file cannot be read."""
+
+    slug = "bill-unreadable"
+
+
+class BillClosed(Refusal):
+    """The bill is not matched yet, or is closed already."""
+
+    slug = "bill-closed"
+
+
 # ── later, please ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
