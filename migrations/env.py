@@ -4,6 +4,7 @@ from alembic import context
 from sqlalchemy import create_engine, text
 
 import app.billing.models
+import app.billing.pay_models
 import app.db.request
 import app.events.event
 import app.guard.alarm_models
