@@ -12,6 +12,7 @@ import click
 from app.cli_guard import alarms, limits
 from app.cli_matching import bills, tolerance
 from app.cli_parties import client, issuer, store, wired
+from app.cli_paying import adjust, approve_bill, fund, months, payables, payouts, runs
 from app.config import read_argon2
 from app.db.migrate import bootstrap as make_roles
 from app.db.migrate import is_current, upgrade
@@ -135,7 +136,8 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client, bills, tolerance, limits, alarms):
+bills.add_command(approve_bill)
+for group in (issuer, store, client, bills, tolerance, payables, runs, payouts, fund, adjust, months, limits, alarms):
     scrip.add_command(group)
 
 
