@@ -424,7 +424,6 @@ def test_an_advice_adds_up_to_its_payout(world: World) -> None:
     advice = read_advice(payout.id, store_id=world.bookshop)
     assert sum(one.amount_minor for one in advice.bills) == payout.amount_minor == 2_900
     assert advice.remittance.amount == payout.amount
-    )
     told = [(one.lines, one.billed_minor, one.credits_minor, one.differences_minor) for one in advice.bills]
     assert told == [(1, 2_000, 0, 0), (1, 1_000, -400, 300)]
     assert [(one.payment_id, one.amount_minor) for one in advice.credits] == [(first, -400)]
