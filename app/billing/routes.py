@@ -1,23 +1,23 @@
 """The API of bills, for the store that sends them."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
-from flask import Response, jsonify, request, send_file
+from flask import Response, request, send_file
 from werkzeug.exceptions import UnsupportedMediaType
 
 from app import errors
 from app.billing import schemas
 from app.billing.bill import file_of, find_bill, list_bills, list_lines, list_wrong_lines, sums_of
-from app.billing.files import CSV, JSON
+from app.billing.files import CSV, JSON, PART_BYTES
 from app.billing.receive import receive_bill
 from app.billing.reject import reject_bill
 from app.oauth.bearer import caller, requires
 from app.web.api import FILE, ApiBlueprint, FileBody
 from app.web.arguments import body_file
-from app.web.idempotency import answer_once, key_given
+from app.web.idempotency import answer_once, key_given, reference_of
 from app.web.paging import page_of
 
 #: A million lines of CSV have some 70 MB, of JSON some 130.
@@ -96,9 +96,12 @@ def get_bill_wrong_lines(query: dict[str, Any], bill_id: str) -> dict[str, Any]:
 
 @blueprint.operation("GET", "/bills/<id(bill):bill_id>/file", requires("bill"), answer=FILE)
 def get_bill_file(bill_id: str) -> Response:
-    """Read a bill's file as it arrived"""
+    """Read a bill's file as it arrived
+
+    A large one lies in a file meanwhile, so that whoever reads slowly keeps no memory.
+    """
     find_bill(bill_id, store_id=caller().store_id)
-    file = tempfile.TemporaryFile()  # noqa: SIM115 – the server closes it; so who reads slowly keeps no memory
+    file = SpooledTemporaryFile(max_size=PART_BYTES)  # noqa: SIM115 – the server closes it
     for part in file_of(bill_id):
         file.write(part)
     file.seek(0)
@@ -118,9 +121,10 @@ def post_bill_reject(body: dict[str, Any], bill_id: str) -> Response:
 
     It must be matched, and not approved yet. What it took up another bill may take up.
     """
-    key_given()
     who = caller()
-    return jsonify(_bill.dump(reject_bill(bill_id, store_id=who.store_id, by=who.client_id)))
+    reference = reference_of(who.party_id, "reject_bill", bill_id)
+    rejected = reject_bill(bill_id, store_id=who.store_id, by=who.client_id, reference=reference)
+    return answer_once(rejected, _bill.dump(rejected.bill), 200)
 
 
 def _moneys(sums: Mapping[str, int]) -> list[dict[str, Any]]:
