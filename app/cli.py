@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from app.cli_guard import alarms, limits
+from app.cli_matching import bills, tolerance
 from app.cli_parties import client, issuer, store, wired
 from app.config import read_argon2
 from app.db.migrate import bootstrap as make_roles
@@ -134,7 +135,7 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client, limits, alarms):
+for group in (issuer, store, client, bills, tolerance, limits, alarms):
     scrip.add_command(group)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import configure_mappers
 from app import config
 from app.alarms import routes as alarm_routes
 from app.billing import routes as billing_routes
+from app.billing.self_bill import self_bill
 from app.billing.work import work_on_bills
 from app.checkout import pages as checkout_pages
 from app.checkout.release import release_abandoned
@@ -24,6 +25,7 @@ from app.holder import pages as holder_pages
 from app.issuance import routes as issuance_routes
 from app.issuance.letters import fill_letter
 from app.jobs.worker import Task
+from app.ledger.owed import refresh_snapshots
 from app.mail.filling import register as register_filling
 from app.mail.leasing import letters_due
 from app.mail.sending import send_due_letters
@@ -91,6 +93,7 @@ def worker_tasks() -> list[Task]:
         Task("expire", 1, expire_due),
         Task("release", 1, release_abandoned),
         Task("bills", 1, work_on_bills),
+        Task("self_bill", 3_600, self_bill),
         Task("forget_requests", 3_600, forget_old_requests),
         Task("forget_assertions", 600, forget_spent),
         Task("forget_revoked", 600, forget_revoked_tokens),
@@ -103,6 +106,7 @@ def worker_tasks() -> list[Task]:
         Task("alarm_mail", 1, send_alarm_mail),
         Task("alarm_hooks", 1, send_alarm_hooks),
         Task("forget_alarms", 3_600, forget_alarms),
+        Task("snapshots", 60, refresh_snapshots),
     ]
 
 

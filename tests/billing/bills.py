@@ -18,7 +18,8 @@ from tests.world import rows
 Line = tuple[str, int, str]
 
 _BILL = text(
-    "INSERT INTO bill (id, store_id, mode, reference, period, as_of, source, media_type, content_sha256, received_by, received_at)"
+    "INSERT INTO bill (id, store_id, mode, reference, period, as_of, source, media_type, content_sha256,"
+    " received_by, received_at)"
     " VALUES (:id, :store_id, :mode, :reference, :period, :as_of, 'api', 'text/csv', :sha256, 'test', :received_at)"
 )  # fmt: skip
 _LINE = text(
@@ -74,7 +75,7 @@ def outcomes(bill_id: str) -> Mapping[int, str]:
         id=bill_id,
     )
     broken = rows("SELECT line_no, kind FROM bill_break WHERE bill_id = :id", id=bill_id)
-    return dict(sorted({row.line_no: row.kind for row in [*found, *broken]}.items()))
+    return dict(sorted({row.line_no: row.kind for row in [*found, *broken]}.items()))  # a break says more
 
 
 def taken(bill_id: str) -> Mapping[str, tuple[int | None, int]]:
