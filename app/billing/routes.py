@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from tempfile import SpooledTemporaryFile
-from typing import Any
+from io import BytesIO
+from itertools import chain
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 
 from flask import Response, request, send_file
 from werkzeug.exceptions import UnsupportedMediaType
@@ -11,7 +13,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from app import errors
 from app.billing import schemas
 from app.billing.bill import file_of, find_bill, list_bills, list_lines, list_wrong_lines, sums_of
-from app.billing.files import CSV, JSON, PART_BYTES
+from app.billing.files import CSV, JSON
 from app.billing.receive import receive_bill
 from app.billing.reject import reject_bill
 from app.oauth.bearer import caller, requires
@@ -101,10 +103,13 @@ def get_bill_file(bill_id: str) -> Response:
     A large one lies in a file meanwhile, so that whoever reads slowly keeps no memory.
     """
     find_bill(bill_id, store_id=caller().store_id)
-    file = SpooledTemporaryFile(max_size=PART_BYTES)  # noqa: SIM115 – the server closes it
-    for part in file_of(bill_id):
-        file.write(part)
-    file.seek(0)
+    parts = file_of(bill_id)
+    file: BinaryIO = BytesIO(next(parts, b""))
+    if (second := next(parts, None)) is not None:
+        first, file = file.read(), TemporaryFile()  # noqa: SIM115 – the server closes it
+        for part in chain((first, second), parts):
+            file.write(part)
+        file.seek(0)
     return send_file(file, mimetype="application/octet-stream", as_attachment=True, download_name=bill_id)
 
 

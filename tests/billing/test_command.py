@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from app import cli_parties
 from app.cli import scrip
 from app.config import Settings
 from tests.billing.files import HEADER, this_month
@@ -17,7 +16,7 @@ from tests.world import World, rows
 def wired(database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands use the tests' settings, whose cheap Argon2 the environment could not name."""
     monkeypatch.setattr("app.factory.wire", lambda _: None)
-    monkeypatch.setattr(cli_parties.Settings, "from_env", lambda: database)
+    monkeypatch.setattr(Settings, "from_env", lambda: database)
 
 
 def run(*arguments: object) -> Result:
