@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import text
 
+from app.billing.approve import approve_bill
 from app.billing.match import match_bill
+from app.billing.runs import draft_run, release_run
 from app.db.transaction import transaction
 from app.ids import PaymentId, StoreId, new_id
 from app.redemption.settle import settle_payment
@@ -56,3 +58,13 @@ def bill_of(
             values = {"id": new_id("prp"), "bill_id": bill_id, "payment": payment, "issuer_id": world.issuer_id}
             assert db.execute(text(WRITTEN_OFF), values).rowcount == 1
     return bill_id
+
+
+def sent_payout(world: World) -> str:
+    """The ID of a payout that is on its way to Bookshop, for a bill of its own."""
+    approve_bill(bill_of(world, [settled(world)]), operator="operator:ann")
+    drafted = draft_run(
+        mode=rows("SELECT mode FROM store WHERE id = :id", id=world.bookshop)[0].mode, operator="operator:ann"
+    )
+    released = release_run(drafted.id, operator="operator:bob")
+    return next(each.id for each in released.payouts if each.store_id == world.bookshop)
