@@ -165,7 +165,9 @@ def _book(db: Connection, entry: Entry, operator: str) -> Entry:
             document_id=entry.id,
             at=entry.effective_at,
         ),
-        event_of("issuer_funded" if entry.kind == "fund" else "account_adjusted", at=now, facts=facts),
+        event_of("issuer_funded", at=now, facts=facts)
+        if entry.kind == "fund"
+        else event_of("account_adjusted", at=now, facts=facts),
     )
     return replace(entry, state="booked")
 
