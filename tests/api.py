@@ -65,7 +65,7 @@ class Api:
 
     def machine(self, path: str) -> Machine:
         """Who may post there: the issuer, or Bookshop."""
-        return self.bookshop if path.startswith("/v1/payments") else self.acme
+        return self.bookshop if path.startswith(("/v1/payments", "/v1/bills")) else self.acme
 
 
 def api_of(client: FlaskClient, world: World, *, mode: str = "test") -> Api:

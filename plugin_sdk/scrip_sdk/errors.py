@@ -152,6 +152,8 @@ BY_SLUG: dict[str, type[ScripError]] = {
     "amount-over-settled": AmountTooHigh,
     "refund-limit-reached": AmountTooHigh,
     "refund-not-covered": AmountTooHigh,
+    "bill-unreadable": RequestRejected,
+    "bill-closed": RequestRejected,
     "try-later": TryLater,
     "captcha-needed": NotAllowed,
     "busy": ServiceUnavailable,

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from app.billing.work import work_off
 from app.ids import new_id
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import Asker
 from tests.api import Api, money
+from tests.billing.files import bill_of_csv
 from tests.guard.ground import make_alarm
 from tests.world import gbp, make_world, visitor
 
@@ -42,6 +44,7 @@ def _strange(name: str) -> str:
         return make_world().programme_id
     strange = {
         "alarm_id": new_id("alarm"),
+        "bill_id": new_id("bill"),
         "card_id": new_id("card"),
         "payment_id": new_id("pay"),
         "code_token": "ct_" + "x" * 43,
@@ -65,6 +68,14 @@ def _payment(api: Api, chance: Random) -> str:
     return payment_id
 
 
+def _bill(api: Api, _: Random) -> str:
+    """A bill of Bookshop's, matched, with a line of each sort."""
+    payment_id = api.world.payment(order_reference="order-1", shopper=new_id("pay")).payment.id
+    made = bill_of_csv(api.world.bookshop, [f"{payment_id},10.00,GBP", "pay_1,x,GBP"])
+    work_off(made.id)
+    return made.id
+
+
 def _code_token(api: Api, chance: Random) -> str:
     """For the order, shopper and amount that a request may well be about."""
     asker = Asker(api.world.bookshop, "test", chance.choice(["shopper-1", None]), "order-1")
@@ -77,5 +88,6 @@ MAKERS: dict[str, Callable[[Api, Random], str]] = {
     "payment_id": _payment,
     "code": lambda api, _: api.world.code().code,
     "code_token": _code_token,
+    "bill_id": _bill,
     "alarm_id": lambda api, _: make_alarm("wrong_codes_store", new_id("str"), api.world.bookshop),
 }

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Flask
 
 from tests.api import Api, money
+from tests.billing.files import bill_of_csv
 
 Body = dict[str, Any]
 #: Path and body by operation.
@@ -32,6 +33,7 @@ def good_bodies(api: Api) -> Bodies:
         ),
         "void_payment": (f"{of_payment}/void", {}),
         "extend_payment": (f"{of_payment}/extend", {"hold_ttl_s": 3_600}),
+        "reject_bill": (f"/v1/bills/{bill_of_csv(world.bookshop, []).id}/reject", {}),
         "refund_payment": (f"{of_payment}/refunds", {"amount": money(100), "reason": "goods came back"}),
     }
 
@@ -99,9 +101,9 @@ def pointer(place: tuple[str, ...]) -> str:
 
 
 def posts(app: Flask) -> set[str]:
-    """The rules of every POST under /v1."""
+    """The rules of every POST under /v1 that takes a small JSON object: a bill is a file (tests/billing)."""
     return {
         rule.rule
         for rule in app.url_map.iter_rules()
-        if rule.rule.startswith("/v1/") and "POST" in (rule.methods or ())
+        if rule.rule.startswith("/v1/") and rule.rule != "/v1/bills" and "POST" in (rule.methods or ())
     }

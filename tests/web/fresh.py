@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from app.billing.work import work_off
 from app.money import Money
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import Asker
 from tests.api import Api, money
+from tests.billing.files import bill_of_csv
 from tests.web.bodies import card_body, exchange_body, programme_body
 from tests.world import visitor
 
@@ -74,6 +76,12 @@ def refund_payment(api: Api) -> Request:
     return f"{path}/refunds", {"amount": money(1_000), "reason": "goods came back"}, 201
 
 
+def reject_bill(api: Api) -> Request:
+    bill_id = bill_of_csv(api.world.bookshop, []).id
+    work_off(bill_id)
+    return f"/v1/bills/{bill_id}/reject", {}, 200
+
+
 def _payment(api: Api, **then: dict[str, Any]) -> str:
     """The path of an open payment of Bookshop's, after these further requests on it."""
     path = f"/v1/payments/{api.world.payment().payment.id}"
@@ -97,4 +105,5 @@ FRESH: tuple[Callable[[Api], Request], ...] = (
     void_payment,
     extend_payment,
     refund_payment,
+    reject_bill,
 )

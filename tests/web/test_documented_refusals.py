@@ -9,6 +9,9 @@ import pytest
 from flask import Flask
 
 from app import errors
+from app.billing.bill import find_bill, list_lines, list_wrong_lines
+from app.billing.receive import receive_bill
+from app.billing.reject import reject_bill
 from app.guard.alarms import read_alarm
 from app.issuance.address import correct_address
 from app.issuance.card import read_card, read_card_events
@@ -44,6 +47,13 @@ VERBS: dict[str, Callable[..., Any] | None] = {
     "post_refund": refund_payment,
     "get_alarms": None,
     "get_alarm": read_alarm,
+    "post_bill": receive_bill,
+    "get_bills": None,
+    "get_bill": find_bill,
+    "get_bill_lines": list_lines,
+    "get_bill_wrong_lines": list_wrong_lines,
+    "get_bill_file": find_bill,
+    "post_bill_reject": reject_bill,
 }
 #: What goes with the guard, and with the shape of a POST.
 GUARD = {

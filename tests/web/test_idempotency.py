@@ -76,7 +76,7 @@ def done(request: pytest.FixtureRequest, api: Api) -> Done:
 
 
 def test_every_post_is_repeated_here(api: Api, app: Flask) -> None:
-    paths = {re.sub(r"(card|pay)_[0-9a-z]{26}", "*", make(api)[0]) for make in FRESH}
+    paths = {re.sub(r"(bill|card|pay)_[0-9a-z]{26}", "*", make(api)[0]) for make in FRESH}
     assert {re.sub(r"<.*?>", "*", rule) for rule in posts(app)} == paths
 
 
@@ -199,7 +199,7 @@ def test_a_new_client_of_the_same_party_repeats_what_the_old_one_did(api: Api, d
 def renew(api: Api, path: str) -> Machine:
     """Another OAuth client of the party that may post there."""
     client = api.acme.client
-    if path.startswith("/v1/payments"):
+    if path.startswith(("/v1/payments", "/v1/bills")):
         return store_machine(client, api.world.bookshop)
     return issuer_machine(client, api.world.issuer_id)
 

@@ -24,11 +24,13 @@ def reads(api: Api, bodies: Bodies) -> list[str]:
     """Every path with an ID in it that can be read."""
     card_id = bodies["reissue_card"][0].split("/")[3]
     payment_id = bodies["void_payment"][0].split("/")[3]
+    bill_id = bodies["reject_bill"][0].split("/")[3]
     return [
         f"/v1/programmes/{api.world.programme_id}",
         f"/v1/cards/{card_id}",
         f"/v1/cards/{card_id}/events",
         f"/v1/alarms/{make_alarm('code_elsewhere', card_id, api.world.issuer_id)}",
+        *(f"/v1/bills/{bill_id}{rest}" for rest in ("", "/lines", "/wrong-lines", "/file")),
         f"/v1/payments/{payment_id}",
     ]
 
@@ -41,8 +43,8 @@ def stranger(request: pytest.FixtureRequest, app: Flask) -> Api:
 
 def test_every_route_with_an_id_is_tried_here(app: Flask, bodies: Bodies, reads: list[str]) -> None:
     rules = {re.sub(r"<.*?>", "*", rule.rule) for rule in app.url_map.iter_rules() if rule.rule.startswith("/v1/")}
-    paths = {re.sub(r"(alarm|card|pay|prg)_[0-9a-z]{26}", "*", path) for path in reads}
-    paths |= {re.sub(r"(alarm|card|pay|prg)_[0-9a-z]{26}", "*", path) for path, _ in bodies.values()}
+    paths = {re.sub(r"(alarm|bill|card|pay|prg)_[0-9a-z]{26}", "*", path) for path in reads}
+    paths |= {re.sub(r"(alarm|bill|card|pay|prg)_[0-9a-z]{26}", "*", path) for path, _ in bodies.values()}
     assert {rule for rule in rules if "*" in rule} <= paths
 
 
@@ -70,7 +72,7 @@ def test_an_unknown_id_gets_the_same_answer_as_anothers(
     api: Api, stranger: Api, bodies: Bodies, reads: list[str]
 ) -> None:
     def unknown(path: str) -> str:
-        return re.sub(r"(alarm|card|pay|prg)_[0-9a-z]{26}", r"\1_01k9qn1d8p0000000000000000", path)
+        return re.sub(r"(alarm|bill|card|pay|prg)_[0-9a-z]{26}", r"\1_01k9qn1d8p0000000000000000", path)
 
     def told(ask: Callable[[Machine, str], object], path: str) -> list[object]:
         return [ask(stranger.machine(path), path), ask(stranger.machine(path), unknown(path))]
