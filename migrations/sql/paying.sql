@@ -50,8 +50,9 @@ CREATE TABLE account_snapshot (
     CONSTRAINT account_snapshot_account_id_fkey FOREIGN KEY(account_id) REFERENCES account (id)
 );
 
--- What is owed on an account, as committed by now: VOLATILE as in balance_of, for whoever has waited for a lock.
-CREATE FUNCTION owed_of(wanted text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+-- What is owed on an account, as committed by now: VOLATILE as in balance_of, for whoever has waited for a lock. Planned for each
+-- account anew: a plan that suits one without snapshot reads all that another has ever moved.
+CREATE FUNCTION owed_of(wanted text) RETURNS bigint LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     since timestamptz := '-infinity';
     known bigint := 0;
