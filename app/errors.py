@@ -248,6 +248,39 @@ class RefundLimitReached(Refusal):
     slug = "refund-limit-reached"
 
 
+# ── bills and breaks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BillClosed(Refusal):
+    """The bill is closed, or not matched yet."""
+
+    slug = "bill-closed"
+
+
+class BreakClosed(Refusal):
+    """The break is closed: reopen it first."""
+
+    slug = "break-closed"
+
+
+class BreakOpen(Refusal):
+    """The break is open as it is."""
+
+    slug = "break-open"
+
+
+class BreakChanged(Refusal):
+    """The break is not as it was when this was proposed."""
+
+    slug = "break-changed"
+
+
+class SecondPersonNeeded(Refusal):
+    """Who proposed this cannot approve it."""
+
+    slug = "second-person-needed"
+
+
 # ── later, please ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
