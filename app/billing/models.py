@@ -112,11 +112,10 @@ class Billed(Base):
         ),
         CheckConstraint("line_no IS NOT NULL OR amount_minor < 0", name="billed_credit"),
         Index("billed_by_bill", "bill_id", "line_no"),
-        Index("billed_by_payment", "payment_id"),
     )
 
     movement_id: Mapped[Id] = mapped_column(primary_key=True)
-    bill_id: Mapped[Id] = mapped_column(ForeignKey("bill.id"))
+    bill_id: Mapped[Id]
     line_no: Mapped[int | None] = mapped_column(Integer)
     payment_id: Mapped[PaymentId]
     card_id: Mapped[CardId]

@@ -75,6 +75,8 @@ CREATE TABLE bill_wrong_line (
 
 -- What a bill takes up: a settlement, or a refund with its amount below zero. The primary key is the promise that each is billed
 -- once, ever. Without a line number it is a credit: a refund that no line names, of a payment that was billed before.
+-- There is no foreign key to the bill, and no index by payment, for with a million lines each costs as much as all the rest:
+-- the trigger below looks at the bill once for all of them, and a payment's own rows are found by its settlements and refunds.
 CREATE TABLE billed (
     movement_id TEXT COLLATE "C" NOT NULL,
     bill_id TEXT COLLATE "C" NOT NULL,
@@ -87,12 +89,55 @@ CREATE TABLE billed (
     currency TEXT NOT NULL,
     amount_minor BIGINT NOT NULL,
     CONSTRAINT billed_pkey PRIMARY KEY (movement_id),
-    CONSTRAINT billed_bill_id_fkey FOREIGN KEY(bill_id) REFERENCES bill (id),
     CONSTRAINT billed_amount CHECK ((amount_minor > 0) = (movement_id LIKE 'set\_%') AND (amount_minor < 0) = (movement_id LIKE 'ref\_%')),
     CONSTRAINT billed_credit CHECK (line_no IS NOT NULL OR amount_minor < 0)
 );
 CREATE INDEX billed_by_bill ON billed (bill_id, line_no);
-CREATE INDEX billed_by_payment ON billed (payment_id);
+
+-- What a bill takes up is borne out by a settlement or refund of its own store, with the same amount, payment and card, and by that
+-- card's issuer, programme and currency; and only while the bill is open. All rows of a statement at once, and planned for as many
+-- as there are: a plan that is kept from ten would look a million up one by one.
+CREATE FUNCTION bear_out_billed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    is_borne_out boolean;
+BEGIN
+    -- whoever approves or rejects the bill has it locked, and comes before or after
+    PERFORM FROM public.bill WHERE id IN (SELECT bill_id FROM taken) FOR SHARE;
+    EXECUTE $check$
+        SELECT count(*) = (SELECT count(*) FROM taken)
+        FROM taken AS t
+        JOIN public.bill AS b ON b.id = t.bill_id AND b.store_id = t.store_id AND b.state IN ('read', 'matched')
+        JOIN (
+            SELECT id, payment_id, card_id, store_id, amount_minor, at FROM public.settlement
+            UNION ALL SELECT id, payment_id, card_id, store_id, -amount_minor, at FROM public.refund
+        ) AS m ON m.id = t.movement_id AND m.at < b.as_of
+            AND (m.payment_id, m.card_id, m.store_id, m.amount_minor) = (t.payment_id, t.card_id, t.store_id, t.amount_minor)
+        JOIN public.card AS c ON c.id = t.card_id AND c.mode = b.mode
+            AND (c.issuer_id, c.programme_id, c.currency) = (t.issuer_id, t.programme_id, t.currency)
+    $check$ INTO is_borne_out;
+    IF is_borne_out IS NOT TRUE THEN
+        RAISE EXCEPTION 'nothing bears out what a bill takes up' USING ERRCODE = 'check_violation', CONSTRAINT = 'billed_borne_out';
+    END IF;
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION bear_out_billed() FROM PUBLIC;
+CREATE TRIGGER billed_borne_out AFTER INSERT ON billed REFERENCING NEW TABLE AS taken FOR EACH STATEMENT EXECUTE FUNCTION bear_out_billed();
+ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_borne_out;
+
+-- A closed bill gives nothing back.
+CREATE FUNCTION keep_billed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM FROM public.bill WHERE id IN (SELECT bill_id FROM given_back) FOR SHARE;
+    IF EXISTS (SELECT FROM public.bill WHERE id IN (SELECT bill_id FROM given_back) AND state NOT IN ('read', 'matched')) THEN
+        RAISE EXCEPTION 'a closed bill gives nothing back' USING ERRCODE = 'check_violation', CONSTRAINT = 'billed_kept';
+    END IF;
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION keep_billed() FROM PUBLIC;
+CREATE TRIGGER billed_kept AFTER DELETE ON billed REFERENCING OLD TABLE AS given_back FOR EACH STATEMENT EXECUTE FUNCTION keep_billed();
+ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_kept;
+CREATE TRIGGER billed_stays BEFORE UPDATE OR TRUNCATE ON billed FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_stays;
 
 -- Why a line did not match, and what becomes of it. `expected_minor` is what the line's payment came to, where it is this store's.
 -- `would_claim_minor` and `would_pay_minor` are what the proposal comes to, as it was made. Once the break is closed, `issuer_id` is
@@ -181,7 +226,10 @@ GRANT UPDATE (
 ) ON bill TO scrip_service;
 GRANT INSERT ON bill_part, bill_line, bill_wrong_line, tolerance TO scrip_service;
 GRANT INSERT, DELETE ON billed TO scrip_service;
-GRANT INSERT (id, bill_id, line_no, kind, other_bill_id, expected_minor, issuer_id, opened_at) ON bill_break TO scrip_service;
+GRANT INSERT (
+    id, bill_id, line_no, kind, other_bill_id, expected_minor, issuer_id, opened_at, state, proposal, proposed_by, proposed_at,
+    approved_by, approved_at, closed_at, claimed_minor, paid_minor
+) ON bill_break TO scrip_service;
 GRANT UPDATE (
     issuer_id, state, assignee, proposal_id, proposal, proposed_payment_id, proposed_issuer_id, would_claim_minor, would_pay_minor,
     reason, proposed_by, proposed_at, approved_by, approved_at, closed_at, claimed_minor, paid_minor
