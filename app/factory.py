@@ -9,6 +9,7 @@ from app.checkout import pages as checkout_pages
 from app.checkout.release import release_abandoned
 from app.db.request import forget_old_requests
 from app.db.transaction import transaction
+from app.finance import routes as finance_routes
 from app.guard import pages as guard_pages
 from app.guard import request_limits
 from app.guard.alarm_sending import send_alarm_hooks, send_alarm_mail
@@ -56,6 +57,7 @@ def create_app(settings: config.Settings) -> Flask:
     api.register_blueprint(issuance_routes.blueprint)
     api.register_blueprint(redemption_routes.blueprint)
     api.register_blueprint(alarm_routes.blueprint)
+    api.register_blueprint(finance_routes.blueprint)
     app.register_blueprint(oauth_routes.blueprint)
     app.register_blueprint(guard_pages.blueprint)
     app.register_blueprint(holder_pages.blueprint)

@@ -14,6 +14,7 @@ from app import errors
 from app.config import settings
 from app.web.arguments import StrictParser
 from app.web.converters import IdConverter, document_id
+from app.web.files import FILE_TYPE
 from app.web.idempotency import HEADER
 from app.web.problems import HTTP_SLUGS, MEDIA_TYPE, STATUS
 from app.web.requests import MAX_BODY_BYTES
@@ -69,6 +70,10 @@ class Api(SmorestApi):  # type: ignore[misc]
         self.spec.components.response("DEFAULT_ERROR", {"description": meaning, "content": content}, lazy=True)
 
 
+#: In place of an answer's shape: it is a file, as web/files.py hands it out.
+FILE = {"type": "string", "format": "binary"}
+
+
 class ApiBlueprint(Blueprint):  # type: ignore[misc]
     """A part of the API, with strict arguments and problems as its errors."""
 
@@ -80,7 +85,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
         rule: str,
         guard: Guard,
         *,
-        answer: type[Schema],
+        answer: type[Schema] | Mapping[str, str],
         status: int = 200,
         body: type[Schema] | None = None,
         query: type[Schema] | None = None,
@@ -90,16 +95,16 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
     ) -> Callable[[View], View]:
         """One operation: its guard comes first, then its shape; the OpenAPI document says all of it.
 
-        `also`: other good statuses with the same answer, and what they mean. `refuses`: the refusals that the verb
-        names, but for those that go with a guard, a shape or an identifier in the path, which are added here. `tag`:
-        the part of the API that the operation is shown in, where that is not its blueprint's.
+        `answer`: a shape, or FILE. `also`: other good statuses with the same answer, and what they mean. `refuses`: the
+        refusals that the verb names, but for those that go with a guard, a shape or an identifier in the path, which
+        are added here. `tag`: the part of the API that the operation is shown in, where that is not its blueprint's.
         """
         shaped = (*WITH_BODY, *HTTP_WITH_BODY) if method == "POST" else (errors.InvalidRequest,) if query else ()
         named = (errors.NotFound,) if "<id(" in rule else ()
         refused = _document_refusals((*GUARDED, *named, *shaped, *refuses))
 
         def decorate(view: View) -> View:
-            made = self.response(status, answer)(view)
+            made = self.response(status, answer, content_type=FILE_TYPE if answer is FILE else None)(view)
             for other, meaning in (also or {}).items():
                 made = self.alt_response(other, schema=answer, description=meaning)(made)
             if body is not None:
