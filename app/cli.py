@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from app.cli_breaks import breaks
 from app.cli_guard import alarms, limits
 from app.cli_parties import client, issuer, store, wired
 from app.config import read_argon2
@@ -134,7 +135,7 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client, limits, alarms):
+for group in (issuer, store, client, limits, alarms, breaks):
     scrip.add_command(group)
 
 
