@@ -9,6 +9,9 @@ import pytest
 from flask import Flask
 
 from app import errors
+from app.billing.break_notes import add_note, read_attachment
+from app.billing.breaks import read_break
+from app.billing.work_break import approve_break, assign_break, decline_break, propose, reopen_break
 from app.guard.alarms import read_alarm
 from app.issuance.address import correct_address
 from app.issuance.card import read_card, read_card_events
@@ -44,6 +47,15 @@ VERBS: dict[str, Callable[..., Any] | None] = {
     "post_refund": refund_payment,
     "get_alarms": None,
     "get_alarm": read_alarm,
+    "get_breaks": None,
+    "get_break": read_break,
+    "get_break_attachment": read_attachment,
+    "post_assign": assign_break,
+    "post_propose": propose,
+    "post_approve": approve_break,
+    "post_decline": decline_break,
+    "post_reopen": reopen_break,
+    "post_break_note": add_note,
 }
 #: What goes with the guard, and with the shape of a POST.
 GUARD = {
