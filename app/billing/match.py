@@ -2,13 +2,13 @@
 
 # ruff: noqa: E501, S608  queries are read as tables, and made of constants only
 
-from typing import Any
-
 from sqlalchemy import Connection, text
 
 from app import clock
-from app.billing.taking_up import FACTS, MOVEMENTS, TAKE_UP, lock_bill
+from app.billing.taking_up import FACTS, MOVEMENTS, TAKE_UP, lock_bills_of
+from app.db.base import AnyRow
 from app.db.together import together
+from app.db.transaction import transaction
 from app.events.event import event_of
 from app.ids import new_id
 
@@ -17,7 +17,7 @@ MANY_LINES = 50_000
 #: Statistics know nothing of lines that have just been copied in. So the number of lines, which the bill knows, says
 #: how they are joined: the planner would look a million up one by one, or read a million payments for ten lines.
 SESSION = (
-    "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '5min'; SET LOCAL work_mem = '128MB';"
+    "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '1min'; SET LOCAL work_mem = '128MB';"
     " SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL plan_cache_mode = force_custom_plan"
 )
 BY_SETS = "SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off"
@@ -25,26 +25,27 @@ ONE_BY_ONE = "SET LOCAL enable_nestloop = on; SET LOCAL enable_hashjoin = off; S
 AS_PLANNED = "SET LOCAL enable_nestloop = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on"
 
 
-def match_bill(db: Connection, bill_id: str) -> None:
+def match_bill(bill_id: str) -> bool:
     """Takes a bill from `read` to `matched`: what it takes up, its breaks, credits and counts, and one event.
 
-    Nothing where the bill is in another state: a repeat changes nothing. Only what happened before the bill's `as_of`
-    counts, so the outcome is the same whenever it runs. The caller commits. Raises NotFound.
+    Returns whether it did: not where the bill is in another state, or another worker has it in hand. Only what happened
+    before the bill's `as_of` counts, so the outcome is the same whenever it runs. Waits for another bill of the store.
+    Raises Busy.
     """
-    bill = lock_bill(db, bill_id)
-    if bill.state != "read":
-        return
+    with transaction() as db:
+        db.exec_driver_sql(SESSION)
+        bill = db.execute(_LOCK, {"bill_id": bill_id}).one_or_none()
+        if bill is None:
+            return False
+        lock_bills_of(db, bill.store_id)
+        _match(db, bill)
+        return True
+
+
+def _match(db: Connection, bill: AnyRow) -> None:
     now = clock.now(db)
-    db.exec_driver_sql(SESSION)
-    values: dict[str, Any] = {
-        "bill_id": bill.id,
-        "store_id": bill.store_id,
-        "mode": bill.mode,
-        "as_of": bill.as_of,
-        "now": now,
-        "id_begins": new_id("brk")[:-8],
-    }
-    if db.scalar(_LINES, values) >= MANY_LINES:
+    values = {**bill._mapping, "now": now, "id_begins": new_id("brk")[:-8]}
+    if bill.lines >= MANY_LINES:
         db.exec_driver_sql(BY_SETS)
         db.execute(_TAKE_UP_PLAIN, values)
     db.exec_driver_sql(ONE_BY_ONE)
@@ -52,11 +53,16 @@ def match_bill(db: Connection, bill_id: str) -> None:
     db.exec_driver_sql(AS_PLANNED)
     credited = db.execute(_TAKE_CREDITS, values).rowcount
     counts = db.execute(_CLOSE, values).one()
-    facts = {"bill_id": bill.id, "store_id": bill.store_id, **counts._mapping, "credits": credited}
+    facts = {"bill_id": bill.bill_id, "store_id": bill.store_id, **counts._mapping, "credits": credited}
     together(db, event_of("bill_matched", at=now, facts=facts))
 
 
-_LINES = text("SELECT lines FROM bill WHERE id = :bill_id")
+_LOCK = text(
+    """
+    SELECT id AS bill_id, store_id, mode, as_of, lines FROM bill WHERE id = :bill_id AND state = 'read'
+    FOR UPDATE SKIP LOCKED
+    """
+)
 
 #: The lines that are plainly right: the first of their payment, in its currency, that come to what is left of it.
 _TAKE_UP_PLAIN = text(
