@@ -251,8 +251,14 @@ class RefundLimitReached(Refusal):
 # ── bills and breaks ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class BillUnreadable(Refusal):
+    """The bill's file cannot be read."""
+
+    slug = "bill-unreadable"
+
+
 class BillClosed(Refusal):
-    """The bill is closed, or not matched yet."""
+    """The bill is not matched yet, or is closed already."""
 
     slug = "bill-closed"
 

@@ -82,7 +82,7 @@ class BillLine(Base):
     __tablename__ = "bill_line"
     __table_args__ = (CheckConstraint("amount_minor <> 0", name="bill_line_amount"),)
 
-    bill_id: Mapped[Id] = mapped_column(ForeignKey("bill.id"), primary_key=True)
+    bill_id: Mapped[Id] = mapped_column(primary_key=True)
     line_no: Mapped[int] = mapped_column(Integer, primary_key=True)
     payment_id: Mapped[PaymentId]
     amount_minor: Mapped[Minor]
@@ -95,7 +95,7 @@ class BillWrongLine(Base):
 
     __tablename__ = "bill_wrong_line"
 
-    bill_id: Mapped[Id] = mapped_column(ForeignKey("bill.id"), primary_key=True)
+    bill_id: Mapped[Id] = mapped_column(primary_key=True)
     line_no: Mapped[int] = mapped_column(Integer, primary_key=True)
     reason: Mapped[Words]
     begins: Mapped[Words]

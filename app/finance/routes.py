@@ -11,7 +11,6 @@ from app.billing.work_break import approve_break, assign_break, decline_break, p
 from app.finance import schemas
 from app.oauth.bearer import caller, requires
 from app.web.api import FILE, ApiBlueprint
-from app.web.files import to_save
 from app.web.idempotency import answer_once, reference_of
 from app.web.paging import page_of
 
@@ -138,7 +137,10 @@ def get_break_attachment(break_id: str, attachment_id: str) -> Response:
 
     Whatever it is, it comes as a file of no type.
     """
-    return to_save(*read_attachment(break_id, attachment_id, mode=caller().finance_mode))
+    name, content = read_attachment(break_id, attachment_id, mode=caller().finance_mode)
+    answer = Response(content, mimetype="application/octet-stream")
+    answer.headers.set("Content-Disposition", "attachment", filename=name)
+    return answer
 
 
 def _asked(operation: str, break_id: str) -> dict[str, Any]:

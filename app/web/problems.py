@@ -52,6 +52,7 @@ STATUS: Mapping[type[errors.Refusal], int] = {
     errors.RefundLimitReached: 422,
     errors.AmountOutsideProgramme: 422,
     errors.IssuingLimitReached: 422,
+    errors.BillUnreadable: 422,
     errors.ReferenceReused: 422,
     errors.TryLater: 429,
     errors.Busy: 503,
