@@ -73,10 +73,10 @@ class Api:
 
 def api_of(client: FlaskClient, world: World, *, mode: str = "test") -> Api:
     """The world's parties, each with a client that holds all scopes of its kind."""
-    stores = [store_machine(client, store, mode=mode) for store in (world.bookshop, world.toyshop)]
+    bookshop, toyshop = (store_machine(client, store, mode=mode) for store in (world.bookshop, world.toyshop))
     acme = issuer_machine(client, world.issuer_id, mode=mode)
     assert acme.access_token  # the very first one makes a signing key
-    return Api(world, acme, *stores, finance_machine(client, mode=mode))
+    return Api(world, acme, bookshop, toyshop, finance_machine(client, mode=mode))
 
 
 def other_api(client: FlaskClient) -> Api:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ class Stands:
     proposed_by: str | None = ANNA
 
 
-def standing(state: str, **more: object) -> Stands:
+def standing(state: str, **more: Any) -> Stands:
     found = Stands(state) if state in ("proposed", "resolved", "written_off", "rejected") else Stands(state, None)
     return replace(found, proposal_id="prop_1" if found.proposal else None, **more)
 
@@ -100,16 +101,16 @@ BOOKSHOP, TOYSHOP = StoreId("str_bookshop"), StoreId("str_toyshop")
 PAYMENT = PaymentSeen(PaymentId("pay_1"), BOOKSHOP, "test", "GBP")
 
 
-def facts(line_minor: int, settled: int = 0, refunded: int = 0, **more: object) -> Facts:
-    known: dict[str, object] = {"payment": PAYMENT, "has_settled": settled > 0, **more}
+def facts(line_minor: int, settled: int = 0, refunded: int = 0, **more: Any) -> Facts:
+    known: dict[str, Any] = {"payment": PAYMENT, "has_settled": settled > 0, **more}
     line = Money(line_minor, "GBP")
-    return Facts(line, BOOKSHOP, "test", free_settled_minor=settled, free_refunded_minor=refunded, **known)  # type: ignore[arg-type]
+    return Facts(line, BOOKSHOP, "test", free_settled_minor=settled, free_refunded_minor=refunded, **known)
 
 
-NOBODYS = {"payment": None}
-TOYSHOPS = {"payment": replace(PAYMENT, store_id=TOYSHOP)}
-DOLLARS = {"payment": replace(PAYMENT, currency="USD")}
-BILLED = {"has_settled": True, "other_bill_id": "bill_1"}
+NOBODYS: dict[str, Any] = {"payment": None}
+TOYSHOPS: dict[str, Any] = {"payment": replace(PAYMENT, store_id=TOYSHOP)}
+DOLLARS: dict[str, Any] = {"payment": replace(PAYMENT, currency="USD")}
+BILLED: dict[str, Any] = {"has_settled": True, "other_bill_id": "bill_1"}
 NO = InvalidRequest
 
 #: A line's facts; then what it takes up and pays by pay_smaller, by match_payment of such a payment, by write_off.

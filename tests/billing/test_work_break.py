@@ -1,6 +1,8 @@
 """Working breaks off, on the real database: what each step changes, what it comes to, and what stands in its way."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -34,17 +36,18 @@ from tests.billing.broken import (
 from tests.world import World, gbp, make_world, reference, rows
 
 ANNA, BEN = "operator:anna", "operator:ben"
+Step = Callable[[], object]
 
 
-def proposed(found: Break, proposal: str, *, by: str = ANNA, **more: object) -> Break:
-    return propose(found.id, proposal, reason="as agreed", by=by, **more)  # type: ignore[arg-type]
+def proposed(found: Break, proposal: str, *, by: str = ANNA, **more: Any) -> Break:
+    return propose(found.id, proposal, reason="as agreed", by=by, **more)
 
 
 def approved(found: Break, *, by: str = BEN) -> Break:
     return approve_break(found.id, found.proposal_id or "", by=by)
 
 
-def worked_off(found: Break, proposal: str, **more: object) -> Break:
+def worked_off(found: Break, proposal: str, **more: Any) -> Break:
     return approved(proposed(found, proposal, **more))
 
 
@@ -248,7 +251,7 @@ def test_nothing_about_a_closed_bill_changes(world: World, state: str) -> None:
     waiting = proposed(breaks_of(bill_id)[0], "write_off")
     closed = worked_off(breaks_of(bill_id)[1], "pay_smaller")
     close_bill(bill_id, state)
-    steps = (
+    steps: tuple[Step, ...] = (
         lambda: approved(waiting),
         lambda: proposed(waiting, "reject"),
         lambda: assign_break(waiting.id, assignee=BEN, by=ANNA),
@@ -321,8 +324,8 @@ def test_lists_are_by_what_one_asks_for(world: World) -> None:
     worked_off(first, "pay_smaller")
     assign_break(second.id, assignee=BEN, by=ANNA)
 
-    def listed(**wanted: object) -> list[str]:
-        return [each.id for each in list_breaks(store_id=world.bookshop, limit=10, **wanted)]  # type: ignore[arg-type]
+    def listed(**wanted: Any) -> list[str]:
+        return [each.id for each in list_breaks(store_id=world.bookshop, limit=10, **wanted)]
 
     assert listed() == [first.id, second.id]
     assert listed(closed=False) == listed(state="assigned") == listed(assignee=BEN) == [second.id]
@@ -334,14 +337,14 @@ def test_lists_are_by_what_one_asks_for(world: World) -> None:
 
 def test_the_other_modes_breaks_are_not_found(world: World) -> None:
     found = proposed(break_of(broken_bill(world, (settled(world), 3_700))), "reject")
-    live: dict[str, str] = {"mode": "live"}
-    steps = (
+    live: dict[str, Any] = {"mode": "live"}
+    steps: tuple[Step, ...] = (
         lambda: read_break(found.id, **live),
         lambda: assign_break(found.id, assignee=BEN, by=BEN, **live),
-        lambda: propose(found.id, "reject", reason="no", by=BEN, **live),  # type: ignore[arg-type]
-        lambda: approve_break(found.id, found.proposal_id or "", by=BEN, **live),  # type: ignore[arg-type]
-        lambda: decline_break(found.id, found.proposal_id or "", reason="no", by=BEN, **live),  # type: ignore[arg-type]
-        lambda: reopen_break(found.id, reason="no", by=BEN, **live),  # type: ignore[arg-type]
+        lambda: propose(found.id, "reject", reason="no", by=BEN, **live),
+        lambda: approve_break(found.id, found.proposal_id or "", by=BEN, **live),
+        lambda: decline_break(found.id, found.proposal_id or "", reason="no", by=BEN, **live),
+        lambda: reopen_break(found.id, reason="no", by=BEN, **live),
     )
     for step in steps:
         with pytest.raises(NotFound):
@@ -400,11 +403,12 @@ def test_every_step_writes_what_was_done_and_by_whom(world: World) -> None:
 
 def test_a_closed_break_is_reopened_before_anything_else(world: World) -> None:
     found = worked_off(break_of(broken_bill(world, (settled(world), 3_700))), "write_off")
-    for step in (
+    steps: tuple[Step, ...] = (
         lambda: proposed(found, "reject"),
         lambda: approved(found),
         lambda: assign_break(found.id, assignee=BEN, by=ANNA),
-    ):
+    )
+    for step in steps:
         with pytest.raises(BreakClosed) as caught:
             step()
         assert caught.value.facts == {"state": "written_off"}
