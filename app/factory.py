@@ -28,8 +28,8 @@ from app.jobs.worker import Task
 from app.mail.filling import register as register_filling
 from app.mail.leasing import letters_due
 from app.mail.sending import send_due_letters
-from app.oauth import routes as oauth_routes
 from app.oauth import bearer
+from app.oauth import routes as oauth_routes
 from app.oauth.authorization_request import forget_old_requests as forget_authorization_requests
 from app.oauth.refused import forget_revoked_tokens
 from app.oauth.spent import forget_spent

@@ -47,8 +47,7 @@ def vote_of(text: str, digits: int, minor: int | None) -> str | None:
     `minor`: the same amount in minor units, where the line says that too: then it decides.
     """
     readings = {mark: read_amount(text, digits, mark) for mark in MARKS}
-    if minor is not None:
-        fits = [mark for mark in MARKS if readings[mark] == minor]
+    if fits := [mark for mark in MARKS if minor is not None and readings[mark] == minor]:
         return fits[0] if len(fits) == 1 else None
     if _LONE_GROUP.fullmatch(text.translate(_MINUS)):
         return None

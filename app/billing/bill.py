@@ -12,21 +12,8 @@ from app.db.base import AnyRow
 from app.db.transaction import transaction
 from app.errors import NotFound
 from app.ids import StoreId
+from app.money import Money
 
-#: Why a line does not match, in the order in which that is decided.
-KINDS = (
-    "unknown_payment",
-    "other_mode",
-    "not_this_store",
-    "currency_mismatch",
-    "duplicate_line",
-    "voided",
-    "already_billed",
-    "not_settled",
-    "refunded_after",
-    "amount_over",
-    "amount_under",
-)
 #: What a million lines are summed up in, on a machine that has other things to do.
 SUMS_WITHIN_MS = 10_000
 
@@ -85,6 +72,10 @@ class LineSeen:
     def id(self) -> int:
         """By which pages go on."""
         return self.line_no
+
+    @property
+    def amount(self) -> Money:
+        return Money(self.amount_minor, self.currency)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,11 @@ class _Walk:
 
     def __init__(self, parts: Iterable[bytes]) -> None:
         self._source = _Source(parts)
-        self._events: Iterator[Event] = ijson.basic_parse(self._source, buf_size=_PIECE)
+        self._events: Iterator[Event] = ijson.basic_parse(
+            self._source,
+            buf_size=_PIECE,
+            use_float=True,  # else what int() or Decimal() refuses to read ends the process (ijson 3.6)
+        )
         self.line_no = 0
 
     def members(self) -> Iterator[str]:
@@ -120,7 +124,7 @@ class _Walk:
             event = next(self._events, ("", None))
         except Unreadable as error:
             raise Unreadable(error.reason, self.line_no or None) from None
-        except (ijson.JSONError, ValueError):  # whose words quote the file; a number that int() refuses to read
+        except ijson.JSONError:  # whose words quote the file
             raise Unreadable("It is not JSON in UTF-8.", self.line_no or None) from None
         self._source.silent = 0
         if event[0] == "" and not last:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import BinaryIO
 
 from sqlalchemy import Connection, insert, select
@@ -12,7 +13,7 @@ from app.billing.bill import Bill, bill_columns, seen
 from app.billing.files import Open, check_file, media_type_of, parts_of
 from app.billing.lines import Unreadable, is_plain
 from app.billing.models import BillPart, BillRow
-from app.billing.period import is_ahead, is_month, month_end
+from app.billing.rules import Period, as_of, period_named, period_of
 from app.db.together import together
 from app.db.transaction import transaction
 from app.errors import BillUnreadable, InvalidRequest, NotFound, ReferenceReused
@@ -21,6 +22,8 @@ from app.ids import new_id
 from app.redemption.store import find_store
 
 LONGEST_REFERENCE = 100
+#: Machines know the time nearly, not exactly: at the turn of a month a store may be ahead.
+EARLY = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def receive_bill(
     came before with other content; NotFound: no such store; Busy.
     """
     media_type = media_type_of(kind, currency)
-    period, reference = _checked_head(media_type, lambda: parts_of(file), period, reference)
+    month, reference = _checked_head(media_type, lambda: parts_of(file), period, reference)
     store = find_store(store_id)
     if store is None:
         raise NotFound("There is no such store.")
@@ -60,15 +63,15 @@ def receive_bill(
         digest.update(part)
     with transaction() as db:
         now = clock.now(db)
-        if is_ahead(period, now):
+        if month.name > period_of(now + EARLY).name:
             raise InvalidRequest("This month has not begun.", pointer="/period")
         columns = {
             "id": new_id("bill"),
             "store_id": store.id,
             "mode": store.mode,
             "reference": reference,
-            "period": period,
-            "as_of": min(month_end(period), now),
+            "period": month.name,
+            "as_of": as_of(month, now),
             "source": source,
             "media_type": media_type,
             "content_sha256": digest.digest(),
@@ -81,7 +84,7 @@ def receive_bill(
             return _replayed(db, columns)
         for place, part in enumerate(parts_of(file)):
             db.execute(insert(BillPart).values(bill_id=row.id, place=place, content=part))
-        facts = {"bill_id": row.id, "store_id": store.id, "period": period, "source": source}
+        facts = {"bill_id": row.id, "store_id": store.id, "period": month.name, "source": source}
         together(db, event_of("bill_received", at=now, facts=facts))
         return Received(seen(row))
 
@@ -100,7 +103,7 @@ def _replayed(db: Connection, columns: dict[str, object]) -> Received:
     return Received(Bill(**found), replayed=True)
 
 
-def _checked_head(media_type: str, open_parts: Open, period: str | None, reference: str | None) -> tuple[str, str]:
+def _checked_head(media_type: str, open_parts: Open, period: str | None, reference: str | None) -> tuple[Period, str]:
     """Period and reference, from the request or the file. Raises BillUnreadable, InvalidRequest."""
     try:
         head = check_file(media_type, open_parts)
@@ -108,12 +111,14 @@ def _checked_head(media_type: str, open_parts: Open, period: str | None, referen
         raise BillUnreadable(str(error), line=error.line_no) from None
     said_period = _one_of("period", period, head and head.period)
     said_reference = _one_of("reference", reference, head and head.reference)
-    if not is_month(said_period):
-        raise InvalidRequest("Write a month as 2026-11.", pointer="/period")
+    try:
+        month = period_named(said_period)
+    except ValueError as error:
+        raise InvalidRequest(str(error), pointer="/period") from None
     if not 1 <= len(said_reference) <= LONGEST_REFERENCE or not is_plain(said_reference):
         detail = f"A reference has 1 to {LONGEST_REFERENCE} characters, and no control characters."
         raise InvalidRequest(detail, pointer="/reference")
-    return said_period, said_reference
+    return month, said_reference
 
 
 def _one_of(name: str, given: str | None, inside: object) -> str:

@@ -120,8 +120,7 @@ def post_bill_reject(body: dict[str, Any], bill_id: str) -> Response:
     """
     key_given()
     who = caller()
-    answer = jsonify(_bill.dump(reject_bill(bill_id, store_id=who.store_id, by=who.client_id)))
-    return answer
+    return jsonify(_bill.dump(reject_bill(bill_id, store_id=who.store_id, by=who.client_id)))
 
 
 def _moneys(sums: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -2,9 +2,9 @@
 
 from marshmallow import fields, validate
 
-from app.billing.bill import KINDS
 from app.billing.lines import LONGEST_ORDER_REFERENCE, LONGEST_PAYMENT_ID, MOST_LINES
 from app.billing.receive import LONGEST_REFERENCE
+from app.billing.rules import KINDS
 from app.web.arguments import PageSchema, Pattern, QueryWhole, Shown, Strict, Text, currency_field
 
 STATES = ("received", "read", "matched", "unreadable", "approved", "rejected")
@@ -119,9 +119,7 @@ class BillLineOut(Shown):
 
     line_no = fields.Integer()
     payment_id = fields.String()
-    amount = fields.Function(
-        lambda line: {"amount_minor": line.amount_minor, "currency": line.currency}, metadata=LineMoneyShown.__dict__.get("_", {})
-    )
+    amount = fields.Nested(LineMoneyShown)
     order_reference = fields.String(allow_none=True)
     outcome = fields.String(allow_none=True, metadata={"enum": ["matched", *KINDS, None]})
     other_bill_id = fields.String(allow_none=True, metadata={"description": "The bill that took the payment up before"})

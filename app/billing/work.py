@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import select
 
+from app.billing.match import match_bill
 from app.billing.models import BillRow
 from app.billing.read import read_bill
 from app.db.transaction import transaction
@@ -18,7 +19,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 3_600.0
 #: So many bills are looked at in one go: those that other workers have in hand, and one more.
 LOOKED_AT = 50
 
-_steps: dict[str, Step] = {"received": read_bill}
+_steps: dict[str, Step] = {"received": read_bill, "read": match_bill}
 #: When a bill may be taken again, by this process's own clock, and how long it was put off.
 _put_off: dict[str, tuple[float, float]] = {}
 

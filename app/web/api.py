@@ -105,9 +105,10 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
         """One operation: its guard comes first, then its shape; the OpenAPI document says all of it.
 
         `answer`: FILE where it is one. `file`: a body that is one, in place of `body`: the view reads it by
-        `arguments.body_file`, and the factory allows the path its size. `also`: other good statuses with the same answer, and what they mean. `refuses`: the refusals that the verb
-        names, but for those that go with a guard, a shape or an identifier in the path, which are added here. `tag`:
-        the part of the API that the operation is shown in, where that is not its blueprint's.
+        `arguments.body_file`, and the factory allows the path its size. `also`: other good statuses with the same
+        answer, and what they mean. `refuses`: the refusals that the verb names, but for those that go with a guard, a
+        shape or an identifier in the path, which are added here. `tag`: the part of the API that the operation is shown
+        in, where that is not its blueprint's.
         """
         shaped = (*WITH_BODY, *HTTP_WITH_BODY) if method == "POST" else (errors.InvalidRequest,) if query else ()
         named = (errors.NotFound,) if "<id(" in rule else ()
@@ -123,7 +124,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
             if query is not None:
                 made = self.arguments(query(), location="query")(made)
             made = guard(made)
-            keyed = dict(KEYED) if method == "POST" else {}
+            keyed: dict[str, Any] = dict(KEYED) if method == "POST" else {}
             if file is not None:
                 content = {kind: {"schema": shape} for kind, shape in file.shapes.items()}
                 keyed["requestBody"] = {"required": True, "content": content}
@@ -194,9 +195,7 @@ _HTTP_MEANINGS = {
 }
 
 
-def _document_refusals(
-    refusals: Iterable[type[errors.Refusal] | int], file: FileBody | None = None
-) -> dict[str, Any]:
+def _document_refusals(refusals: Iterable[type[errors.Refusal] | int], file: FileBody | None = None) -> dict[str, Any]:
     """By status a problem, whose description names each slug that it may have."""
     meanings = dict(_HTTP_MEANINGS)
     if file is not None:

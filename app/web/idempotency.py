@@ -33,7 +33,9 @@ def reference_of(party_id: str, operation: str, target_id: str = "") -> Referenc
 
 
 def key_given() -> str:
-    """The key, for a request that something else makes the same. Raises IdempotencyKeyMissing, IdempotencyKeyInvalid.
+    """The key, where something else makes two requests the same.
+
+    Raises IdempotencyKeyMissing, IdempotencyKeyInvalid.
     """
     key = request.headers.get(HEADER)
     if key is None:
