@@ -95,16 +95,17 @@ class WrongLineSeen:
 _COLUMNS = tuple(getattr(BillRow, name) for name in Bill.__dataclass_fields__)
 
 
-def find_bill(bill_id: str, *, store_id: str | None = None) -> Bill:
-    """The bill, of this store where one is named. Raises NotFound, Busy."""
+def find_bill(bill_id: str, *, store_id: str | None = None, mode: str | None = None) -> Bill:
+    """The bill, of this store or mode where one is named. Raises NotFound, Busy."""
     with transaction() as db:
-        return bill_of(db, bill_id, store_id=store_id)
+        return bill_of(db, bill_id, store_id=store_id, mode=mode)
 
 
-def bill_of(db: Connection, bill_id: str, *, store_id: str | None = None) -> Bill:
+def bill_of(db: Connection, bill_id: str, *, store_id: str | None = None, mode: str | None = None) -> Bill:
     """The same in somebody else's transaction. Raises NotFound."""
-    query = select(*_COLUMNS).where(BillRow.id == bill_id)
-    row = db.execute(query if store_id is None else query.where(BillRow.store_id == store_id)).first()
+    wanted = {BillRow.id: bill_id, BillRow.store_id: store_id, BillRow.mode: mode}
+    query = select(*_COLUMNS).where(*(column == value for column, value in wanted.items() if value is not None))
+    row = db.execute(query).first()
     if row is None:
         raise NotFound("There is no such bill.")
     return seen(row)
@@ -121,6 +122,7 @@ def bill_columns() -> Sequence[ColumnElement[Any]]:
 
 def list_bills(
     *,
+    mode: str | None = None,
     store_id: str | None = None,
     period: str | None = None,
     state: str | None = None,
@@ -129,7 +131,7 @@ def list_bills(
 ) -> list[Bill]:
     """Bills, oldest first, from the one after `after`. Raises Busy."""
     query = select(*_COLUMNS).order_by(BillRow.id).limit(limit)
-    wanted = {BillRow.store_id: store_id, BillRow.period: period, BillRow.state: state}
+    wanted = {BillRow.mode: mode, BillRow.store_id: store_id, BillRow.period: period, BillRow.state: state}
     query = query.where(*(column == value for column, value in wanted.items() if value is not None))
     with transaction() as db:
         return [seen(row) for row in db.execute(query if after is None else query.where(BillRow.id > after))]

@@ -52,7 +52,7 @@ def period_of(moment: datetime) -> Period:
 
 
 def as_of(period: Period, received_at: datetime) -> datetime:
-    """What happened before this moment counts for a bill, so that it matters neither when nor how often it is matched."""
+    """What happened before this moment counts for a bill: so it matters neither when nor how often it is matched."""
     return min(period.ends_at, received_at)
 
 

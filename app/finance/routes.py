@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response
 
 from app import errors
+from app.billing.bill import find_bill, list_bills
 from app.billing.break_notes import add_note, read_attachment
 from app.billing.breaks import Break, list_breaks, read_break
 from app.billing.work_break import approve_break, assign_break, decline_break, propose, reopen_break
@@ -14,7 +15,9 @@ from app.web.api import FILE, ApiBlueprint
 from app.web.idempotency import answer_once, reference_of
 from app.web.paging import page_of
 
-blueprint = ApiBlueprint("Finance", __name__, url_prefix="/v1", description="Why lines of bills did not match")
+blueprint = ApiBlueprint(
+    "Finance", __name__, url_prefix="/v1", description="Bills of all stores, and their breaks"
+)
 
 _break, _note = schemas.BreakOut(), schemas.NoteOut()
 #: What any step may be refused for.
@@ -36,6 +39,27 @@ def get_break(break_id: str) -> dict[str, Any]:
     With all that was said about it, and the names of the files that were added to it.
     """
     return schemas.read(*read_break(break_id, mode=caller().finance_mode))
+
+
+@blueprint.operation(
+    "GET",
+    "/finance/bills",
+    requires("finance.read"),
+    query=schemas.FinanceBillQuery,
+    answer=schemas.FinanceBillPage,
+)
+def get_finance_bills(query: dict[str, Any]) -> dict[str, Any]:
+    """List the bills of all stores"""
+    mode = caller().finance_mode
+    return page_of(lambda **where: list_bills(mode=mode, **schemas.asked_by(where)), query)
+
+
+@blueprint.operation(
+    "GET", "/finance/bills/<id(bill):bill_id>", requires("finance.read"), answer=schemas.FinanceBillOut
+)
+def get_finance_bill(bill_id: str) -> Any:
+    """Read a bill of any store"""
+    return find_bill(bill_id, mode=caller().finance_mode)
 
 
 @blueprint.operation(

@@ -8,6 +8,7 @@ from app.billing.break_notes import LONGEST_NOTE
 from app.billing.break_rules import PROPOSALS, STATES
 from app.billing.breaks import Attachment, Break, Note
 from app.billing.rules import KINDS
+from app.billing.schemas import BillOut, BillQuery
 from app.billing.work_break import LONGEST_NAME, LONGEST_REASON
 from app.web.arguments import Identifier, PageSchema, QueryWhole, Shown, Strict, Text
 
@@ -27,11 +28,32 @@ class BreakQuery(PageSchema):
     older_than_days = QueryWhole(validate=validate.Range(min=0, max=MOST_DAYS), load_default=None)
 
 
+class FinanceBillQuery(BillQuery):
+    """Which bills, of all stores."""
+
+    store = Identifier("str", load_default=None)
+
+
+class FinanceBillOut(BillOut):
+    """A bill, and whose it is."""
+
+    store_id = fields.String()
+
+
+class FinanceBillPage(Shown):
+    """A page of bills."""
+
+    items = fields.List(fields.Nested(FinanceBillOut))
+    next = fields.String(allow_none=True)
+
+
 def asked_by(query: dict[str, Any]) -> dict[str, Any]:
-    """The query as `list_breaks` takes it."""
+    """The query as `list_breaks` and `list_bills` take it."""
     names = {"bill": "bill_id", "store": "store_id"}
     asked = {names.get(name, name): value for name, value in query.items()}
-    return asked | {"closed": None if query["closed"] is None else query["closed"] == "yes"}
+    if asked.get("closed") is not None:
+        asked["closed"] = asked["closed"] == "yes"
+    return asked
 
 
 class AssignIn(Strict):

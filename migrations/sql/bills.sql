@@ -109,45 +109,32 @@ CREATE TABLE billed (
 CREATE INDEX billed_by_bill ON billed (bill_id, line_no);
 
 -- What a bill takes up is borne out by a settlement or refund of its own store, with the same amount, payment and card, and by that
--- card's issuer, programme and currency; and only while the bill is open. All rows of a statement at once, and planned for as many
--- as there are: a plan that is kept from ten would look a million up one by one.
+-- card's issuer, programme and currency; and only while the bill is open. A statement is of one bill, and all of its rows are looked
+-- at together, planned for as many as there are: a plan that was kept from ten would look a million up one by one.
 CREATE FUNCTION bear_out_billed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
+    one record;
+    bill_of record;
     is_borne_out boolean;
 BEGIN
+    SELECT count(*) AS rows, min(bill_id) AS bill_id, max(bill_id) AS last_bill_id INTO one FROM taken;
     -- whoever approves or rejects the bill has it locked, and comes before or after
-    PERFORM FROM public.bill WHERE id IN (SELECT bill_id FROM taken) FOR SHARE;
+    SELECT store_id, mode, as_of INTO bill_of FROM public.bill WHERE id = one.bill_id AND state IN ('read', 'matched') FOR SHARE;
     EXECUTE $check$
-        SELECT count(*) = (SELECT count(*) FROM taken)
-        FROM taken AS t
-        JOIN public.bill AS b ON b.id = t.bill_id AND b.store_id = t.store_id AND b.state IN ('read', 'matched')
+        SELECT count(*) = $1 FROM taken AS t
         JOIN (
             SELECT id, payment_id, card_id, store_id, amount_minor, at FROM public.settlement
             UNION ALL SELECT id, payment_id, card_id, store_id, -amount_minor, at FROM public.refund
-        ) AS m ON m.id = t.movement_id AND m.at < b.as_of
-            AND (m.payment_id, m.card_id, m.store_id, m.amount_minor) = (t.payment_id, t.card_id, t.store_id, t.amount_minor)
-        JOIN public.card AS c ON c.id = t.card_id AND c.mode = b.mode
-            AND (c.issuer_id, c.programme_id, c.currency) = (t.issuer_id, t.programme_id, t.currency)
-    $check$ INTO is_borne_out;
-    IF is_borne_out IS NOT TRUE THEN
+        ) AS m ON m.id = t.movement_id AND m.amount_minor = t.amount_minor AND m.payment_id = t.payment_id AND m.card_id = t.card_id
+        JOIN public.card AS c ON c.id = t.card_id AND c.issuer_id = t.issuer_id AND c.programme_id = t.programme_id AND c.currency = t.currency
+        WHERE t.store_id = $2 AND m.store_id = $2 AND m.at < $3 AND c.mode = $4
+    $check$ INTO is_borne_out USING one.rows, bill_of.store_id, bill_of.as_of, bill_of.mode;
+    IF one.rows > 0 AND (is_borne_out AND one.bill_id = one.last_bill_id) IS NOT TRUE THEN
         RAISE EXCEPTION 'nothing bears out what a bill takes up' USING ERRCODE = 'check_violation', CONSTRAINT = 'billed_borne_out';
     END IF;
     RETURN NULL;
 END $$;
-REVOKE ALL ON FUNCTION bear_out_billed() FROM PUBLIC;
-CREATE TRIGGER billed_borne_out AFTER INSERT ON billed REFERENCING NEW TABLE AS taken FOR EACH STATEMENT EXECUTE FUNCTION bear_out_billed();
-ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_borne_out;
-
--- A closed bill gives nothing back.
-CREATE FUNCTION keep_billed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-BEGIN
-    PERFORM FROM public.bill WHERE id IN (SELECT bill_id FROM given_back) FOR SHARE;
-    IF EXISTS (SELECT FROM public.bill WHERE id IN (SELECT bill_id FROM given_back) AND state NOT IN ('read', 'matched')) THEN
-        RAISE EXCEPTION 'a closed bill gives nothing back' USING ERRCODE = 'check_violation', CONSTRAINT = 'billed_kept';
-    END IF;
-    RETURN NULL;
-END $$;
-REVOKE ALL ON FUNCTION keep_billed() FROM PUBLIC;
+LIC;
 CREATE TRIGGER billed_kept AFTER DELETE ON billed REFERENCING OLD TABLE AS given_back FOR EACH STATEMENT EXECUTE FUNCTION keep_billed();
 ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_kept;
 CREATE TRIGGER billed_stays BEFORE UPDATE OR TRUNCATE ON billed FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

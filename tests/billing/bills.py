@@ -18,7 +18,8 @@ from tests.world import rows
 Line = tuple[str, int, str]
 
 _BILL = text(
-    "INSERT INTO bill (id, store_id, mode, reference, period, as_of, source, media_type, content_sha256, received_by, received_at)"
+    "INSERT INTO bill (id, store_id, mode, reference, period, as_of, source, media_type, content_sha256,"
+    " received_by, received_at)"
     " VALUES (:id, :store_id, :mode, :reference, :period, :as_of, 'api', 'text/csv', :sha256, 'test', :received_at)"
 )  # fmt: skip
 _LINE = text(

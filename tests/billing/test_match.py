@@ -1,15 +1,8 @@
 """Matching: what a line becomes, in the order in which it is decided, and what is paid for it."""
 
-from datetime import UTC, datetime
-
-import pytest
-
-from app import clock
 from app.ids import is_id
-from app.redemption.refund import refund_payment
-from app.redemption.void import void_payment
-from tests.billing.bills import breaks, given_bill, matched, paid_minor, taken
-from tests.world import World, gbp, make_world, reference, rows
+from tests.billing.bills import breaks, given_bill, matched, paid_minor
+from tests.world import World
 
 
 def settled(world: World, amount_minor: int = 3_000) -> str:
