@@ -134,7 +134,20 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-LIC;
+REVOKE ALL ON FUNCTION bear_out_billed() FROM PUBLIC;
+CREATE TRIGGER billed_borne_out AFTER INSERT ON billed REFERENCING NEW TABLE AS taken FOR EACH STATEMENT EXECUTE FUNCTION bear_out_billed();
+ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_borne_out;
+
+-- A closed bill gives nothing back.
+CREATE FUNCTION keep_billed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM FROM public.bill WHERE id IN (SELECT bill_id FROM given_back) FOR SHARE;
+    IF EXISTS (SELECT FROM public.bill WHERE id IN (SELECT bill_id FROM given_back) AND state NOT IN ('read', 'matched')) THEN
+        RAISE EXCEPTION 'a closed bill gives nothing back' USING ERRCODE = 'check_violation', CONSTRAINT = 'billed_kept';
+    END IF;
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION keep_billed() FROM PUBLIC;
 CREATE TRIGGER billed_kept AFTER DELETE ON billed REFERENCING OLD TABLE AS given_back FOR EACH STATEMENT EXECUTE FUNCTION keep_billed();
 ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_kept;
 CREATE TRIGGER billed_stays BEFORE UPDATE OR TRUNCATE ON billed FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
