@@ -1,7 +1,9 @@
 """The kinds of file that a bill comes as, and how the lines of each are read."""
 
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from app.billing.lines import Line, Unreadable
@@ -13,6 +15,8 @@ JSON, CSV = "application/json", "text/csv"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 #: A file is kept in parts of this size.
 PART_BYTES = 1024 * 1024
+#: Lines by which a hopeless file is known.
+LOOKED_AT = 1_000
 
 Open = Callable[[], Iterable[bytes]]
 
@@ -45,10 +49,9 @@ def check_file(media_type: str, open_parts: Open) -> Head | None:
     _, _, currency = media_type.partition(";currency=")
     if currency and not is_currency(currency):
         raise Unreadable("The currency that is given for the whole is none of ISO 4217.")
-    if media_type.partition(";")[0] == JSON:
-        return read_head(open_parts())
-    next(read_file(media_type, open_parts), None)
-    return None
+    head = read_head(open_parts()) if media_type.partition(";")[0] == JSON else None
+    deque(islice(read_file(media_type, open_parts), LOOKED_AT), maxlen=0)
+    return head
 
 
 def _read_xlsx(open_parts: Open, currency: str | None) -> Iterator[Line]:

@@ -16,7 +16,7 @@ from app.billing.models import BillPart, BillRow
 from app.billing.rules import Period, as_of, period_named, period_of
 from app.db.together import together
 from app.db.transaction import transaction
-from app.errors import BillUnreadable, InvalidRequest, NotFound, ReferenceReused
+from app.errors import BillUnreadable, InvalidRequest, ReferenceReused
 from app.events.event import event_of
 from app.ids import new_id
 from app.redemption.store import find_store
@@ -51,13 +51,13 @@ def receive_bill(
     they must say the same. `currency`: of lines that name none. `source`: `api`, `file` or `self`. `by`: who sends it.
 
     Raises BillUnreadable: nothing of it could ever be read; InvalidRequest; ReferenceReused: a bill of this reference
-    came before with other content; NotFound: no such store; Busy.
+    came before with other content; Busy.
     """
     media_type = media_type_of(kind, currency)
     month, reference = _checked_head(media_type, lambda: parts_of(file), period, reference)
     store = find_store(store_id)
     if store is None:
-        raise NotFound("There is no such store.")
+        raise InvalidRequest("There is no such store.", pointer="/store")
     digest = hashlib.sha256()
     for part in parts_of(file):
         digest.update(part)
