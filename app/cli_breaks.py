@@ -193,15 +193,14 @@ def attach_file(break_id: str, file: Path, media_type: str | None) -> None:
 
 
 @breaks.command("attachment")
-@BREAK
 @click.argument("attachment_id", metavar="ATTACHMENT")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new file to write it to.")
 @wired
-def save_attachment(break_id: str, attachment_id: str, out: Path) -> None:
+def save_attachment(attachment_id: str, out: Path) -> None:
     """Save what was added to a break to a new file. It may be anything: look at it as at a stranger's mail."""
     from app.billing.break_notes import read_attachment
 
-    name, content = read_attachment(break_id, attachment_id)
+    name, content = read_attachment(attachment_id)
     try:
         with out.open("xb") as file:
             file.write(content)

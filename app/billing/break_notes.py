@@ -79,14 +79,14 @@ def attach_file(
         return made
 
 
-def read_attachment(break_id: str, attachment_id: str, *, mode: str | None = None) -> tuple[str, bytes]:
+def read_attachment(attachment_id: str, *, mode: str | None = None) -> tuple[str, bytes]:
     """A file's name and content. It may be anything: never show it, hand it out to be saved. Raises NotFound, Busy."""
-    wanted = (BreakAttachment.id == attachment_id, BreakAttachment.break_id == break_id)
+    columns = (BreakAttachment.break_id, BreakAttachment.name, BreakAttachment.content)
     with transaction() as db:
-        find_break(db, break_id, mode=mode)
-        row = db.execute(select(BreakAttachment.name, BreakAttachment.content).where(*wanted)).first()
-    if row is None:
-        raise NotFound("There is no such attachment.")
+        row = db.execute(select(*columns).where(BreakAttachment.id == attachment_id)).first()
+        if row is None:
+            raise NotFound("There is no such attachment.")
+        find_break(db, row.break_id, mode=mode)
     return row.name, row.content
 
 

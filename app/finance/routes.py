@@ -15,9 +15,7 @@ from app.web.api import FILE, ApiBlueprint
 from app.web.idempotency import answer_once, reference_of
 from app.web.paging import page_of
 
-blueprint = ApiBlueprint(
-    "Finance", __name__, url_prefix="/v1", description="Bills of all stores, and their breaks"
-)
+blueprint = ApiBlueprint("Finance", __name__, url_prefix="/v1", description="Bills of all stores, and their breaks")
 
 _break, _note = schemas.BreakOut(), schemas.NoteOut()
 #: What any step may be refused for.
@@ -152,16 +150,16 @@ def post_break_note(body: dict[str, Any], break_id: str) -> Response:
 
 @blueprint.operation(
     "GET",
-    "/breaks/<id(brk):break_id>/attachments/<id(att):attachment_id>",
+    "/breaks/attachments/<id(att):attachment_id>",
     requires("finance.read"),
     answer=FILE,
 )
-def get_break_attachment(break_id: str, attachment_id: str) -> Response:
+def get_break_attachment(attachment_id: str) -> Response:
     """Save a break's attachment
 
     Whatever it is, it comes as a file of no type.
     """
-    name, content = read_attachment(break_id, attachment_id, mode=caller().finance_mode)
+    name, content = read_attachment(attachment_id, mode=caller().finance_mode)
     answer = Response(content, mimetype="application/octet-stream")
     answer.headers.set("Content-Disposition", "attachment", filename=name)
     return answer

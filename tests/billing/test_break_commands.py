@@ -86,9 +86,9 @@ def test_notes_and_files_are_added_shown_and_saved(run: Run, world: World, tmp_p
     assert "  Asked.\n  No answer yet.\n" in shown
     assert f"{attachment_id}  letter.pdf  application/pdf  4 bytes" in shown
     saved = tmp_path / "saved"
-    assert "letter.pdf: 4 bytes." in run("attachment", found.id, attachment_id, "--out", str(saved)).output
+    assert "letter.pdf: 4 bytes." in run("attachment", attachment_id, "--out", str(saved)).output
     assert saved.read_bytes() == b"%PDF"
-    assert "exists" in run("attachment", found.id, attachment_id, "--out", str(saved), status=1).output
+    assert "exists" in run("attachment", attachment_id, "--out", str(saved), status=1).output
 
 
 def test_what_a_store_wrote_moves_no_cursor(run: Run, world: World) -> None:

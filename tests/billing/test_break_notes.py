@@ -36,13 +36,13 @@ def test_notes_and_files_are_kept_in_order_with_who_and_when(found: Break) -> No
     ]
     assert files == [made]
     assert (made.size, made.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    assert read_attachment(found.id, made.id) == ("letter.pdf", content)
+    assert read_attachment(made.id) == ("letter.pdf", content)
 
 
 def test_the_largest_file_is_taken_and_one_byte_more_is_not(found: Break) -> None:
     given: dict[str, Any] = {"name": "x", "media_type": "text/plain", "by": ANNA}
     made = attach_file(found.id, bytes(MOST_BYTES), **given)
-    assert len(read_attachment(found.id, made.id)[1]) == MOST_BYTES
+    assert len(read_attachment(made.id)[1]) == MOST_BYTES
     for wrong in (bytes(MOST_BYTES + 1), b""):
         with pytest.raises(InvalidRequest):
             attach_file(found.id, wrong, **given)
@@ -67,14 +67,12 @@ def test_a_note_is_plain_text(found: Break, note: str) -> None:
         add_note(found.id, note, by=ANNA)
 
 
-def test_what_is_of_the_other_mode_or_of_another_break_is_not_found(world: World, found: Break) -> None:
+def test_what_is_of_the_other_mode_is_not_found(found: Break) -> None:
     given: dict[str, Any] = {"name": "x", "media_type": "text/plain", "by": ANNA}
     made = attach_file(found.id, b"x", **given)
-    other = break_of(broken_bill(world, (settled(world), 3_700)))
-    with pytest.raises(NotFound):
-        read_attachment(other.id, made.id)
-    with pytest.raises(NotFound):
-        read_attachment(found.id, made.id, mode="live")
+    for attachment_id, mode in ((made.id, "live"), (new_id("att"), "test")):
+        with pytest.raises(NotFound):
+            read_attachment(attachment_id, mode=mode)
     with pytest.raises(NotFound):
         add_note(found.id, "x", by=ANNA, mode="live")
     with pytest.raises(NotFound):

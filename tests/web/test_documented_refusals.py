@@ -9,12 +9,12 @@ import pytest
 from flask import Flask
 
 from app import errors
+from app.billing.bill import find_bill, list_lines, list_wrong_lines
 from app.billing.break_notes import add_note, read_attachment
 from app.billing.breaks import read_break
-from app.billing.work_break import approve_break, assign_break, decline_break, propose, reopen_break
-from app.billing.bill import find_bill, list_lines, list_wrong_lines
 from app.billing.receive import receive_bill
 from app.billing.reject import reject_bill
+from app.billing.work_break import approve_break, assign_break, decline_break, propose, reopen_break
 from app.guard.alarms import read_alarm
 from app.issuance.address import correct_address
 from app.issuance.card import read_card, read_card_events

@@ -34,7 +34,7 @@ def reads(api: Api, bodies: Bodies) -> list[str]:
         f"/v1/cards/{card_id}/events",
         f"/v1/alarms/{make_alarm('code_elsewhere', card_id, api.world.issuer_id)}",
         f"/v1/breaks/{break_id}",
-        f"/v1/breaks/{break_id}/attachments/{attachment.id}",
+        f"/v1/breaks/attachments/{attachment.id}",
         f"/v1/payments/{payment_id}",
     ]
 
