@@ -11,6 +11,7 @@ import click
 
 from app.cli_breaks import breaks
 from app.cli_guard import alarms, limits
+from app.cli_matching import bills, tolerance
 from app.cli_parties import client, issuer, store, wired
 from app.config import read_argon2
 from app.db.migrate import bootstrap as make_roles
@@ -135,7 +136,7 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client, limits, alarms, breaks):
+for group in (issuer, store, client, bills, breaks, tolerance, limits, alarms):
     scrip.add_command(group)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import configure_mappers
 from app import config
 from app.alarms import routes as alarm_routes
 from app.billing import routes as billing_routes
+from app.billing.self_bill import self_bill
 from app.billing.work import work_on_bills
 from app.checkout import pages as checkout_pages
 from app.checkout.release import release_abandoned
@@ -94,6 +95,7 @@ def worker_tasks() -> list[Task]:
         Task("expire", 1, expire_due),
         Task("release", 1, release_abandoned),
         Task("bills", 1, work_on_bills),
+        Task("self_bill", 3_600, self_bill),
         Task("forget_requests", 3_600, forget_old_requests),
         Task("forget_assertions", 600, forget_spent),
         Task("forget_revoked", 600, forget_revoked_tokens),

@@ -75,7 +75,7 @@ def outcomes(bill_id: str) -> Mapping[int, str]:
         id=bill_id,
     )
     broken = rows("SELECT line_no, kind FROM bill_break WHERE bill_id = :id", id=bill_id)
-    return dict(sorted({row.line_no: row.kind for row in [*found, *broken]}.items()))
+    return dict(sorted({row.line_no: row.kind for row in [*found, *broken]}.items()))  # a break says more
 
 
 def taken(bill_id: str) -> Mapping[str, tuple[int | None, int]]:
