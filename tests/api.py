@@ -66,7 +66,7 @@ class Api:
 
     def machine(self, path: str) -> Machine:
         """Who may post there: the issuer, Bookshop, or finance."""
-        if path.startswith("/v1/breaks"):
+        if path.startswith(("/v1/breaks", "/v1/finance")):
             return self.finance
         return self.bookshop if path.startswith("/v1/payments") else self.acme
 

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 from app import clock
 from app.billing.break_models import BreakAttachment, BreakNote
 from app.billing.breaks import Attachment, Break, Note, find_break
+from app.billing.models import BillBreak, BillRow
 from app.db.request import Reference, done_before, keep_answer
 from app.db.together import row_of, together
 from app.db.transaction import transaction
@@ -81,12 +82,16 @@ def attach_file(
 
 def read_attachment(attachment_id: str, *, mode: str | None = None) -> tuple[str, bytes]:
     """A file's name and content. It may be anything: never show it, hand it out to be saved. Raises NotFound, Busy."""
-    columns = (BreakAttachment.break_id, BreakAttachment.name, BreakAttachment.content)
+    query = (
+        select(BreakAttachment.name, BreakAttachment.content)
+        .join(BillBreak, BillBreak.id == BreakAttachment.break_id)
+        .join(BillRow, BillRow.id == BillBreak.bill_id)
+        .where(BreakAttachment.id == attachment_id)
+    )
     with transaction() as db:
-        row = db.execute(select(*columns).where(BreakAttachment.id == attachment_id)).first()
-        if row is None:
-            raise NotFound("There is no such attachment.")
-        find_break(db, row.break_id, mode=mode)
+        row = db.execute(query if mode is None else query.where(BillRow.mode == mode)).first()
+    if row is None:
+        raise NotFound("There is no such attachment.")
     return row.name, row.content
 
 

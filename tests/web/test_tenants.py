@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from app.billing.break_notes import attach_file
+from app.billing.breaks import read_break
 from tests.api import Api, Machine, api_of, assert_problem, nothing_changes, other_api
 from tests.guard.ground import make_alarm
 from tests.web.bodies import Bodies, card_body, exchange_body, good_bodies, programme_body
@@ -35,6 +36,7 @@ def reads(api: Api, bodies: Bodies) -> list[str]:
         f"/v1/alarms/{make_alarm('code_elsewhere', card_id, api.world.issuer_id)}",
         f"/v1/breaks/{break_id}",
         f"/v1/breaks/attachments/{attachment.id}",
+        f"/v1/finance/bills/{read_break(break_id)[0].bill_id}",
         f"/v1/payments/{payment_id}",
     ]
 
@@ -47,8 +49,8 @@ def stranger(request: pytest.FixtureRequest, app: Flask) -> Api:
 
 def test_every_route_with_an_id_is_tried_here(app: Flask, bodies: Bodies, reads: list[str]) -> None:
     rules = {re.sub(r"<.*?>", "*", rule.rule) for rule in app.url_map.iter_rules() if rule.rule.startswith("/v1/")}
-    paths = {re.sub(r"(alarm|att|brk|card|pay|prg)_[0-9a-z]{26}", "*", path) for path in reads}
-    paths |= {re.sub(r"(alarm|att|brk|card|pay|prg)_[0-9a-z]{26}", "*", path) for path, _ in bodies.values()}
+    paths = {re.sub(r"(alarm|att|bill|brk|card|pay|prg)_[0-9a-z]{26}", "*", path) for path in reads}
+    paths |= {re.sub(r"(alarm|att|bill|brk|card|pay|prg)_[0-9a-z]{26}", "*", path) for path, _ in bodies.values()}
     assert {rule for rule in rules if "*" in rule} <= paths
 
 
@@ -66,7 +68,7 @@ def test_anothers_card_programme_and_payment_are_not_found(
 
 def is_anothers(stranger: Api, path: str) -> bool:
     """Finance is the same for everybody in a mode."""
-    return not path.startswith("/v1/breaks") or stranger.finance.known.mode == "live"
+    return not path.startswith(("/v1/breaks", "/v1/finance")) or stranger.finance.known.mode == "live"
 
 
 def test_the_other_store_of_the_same_card_does_not_find_its_payment(api: Api, bodies: Bodies, reads: list[str]) -> None:
@@ -82,7 +84,7 @@ def test_an_unknown_id_gets_the_same_answer_as_anothers(
     api: Api, stranger: Api, bodies: Bodies, reads: list[str]
 ) -> None:
     def unknown(path: str) -> str:
-        return re.sub(r"(alarm|att|brk|card|pay|prg)_[0-9a-z]{26}", r"\1_01k9qn1d8p0000000000000000", path)
+        return re.sub(r"(alarm|att|bill|brk|card|pay|prg)_[0-9a-z]{26}", r"\1_01k9qn1d8p0000000000000000", path)
 
     def told(ask: Callable[[Machine, str], object], path: str) -> list[object]:
         return [ask(stranger.machine(path), path), ask(stranger.machine(path), unknown(path))]
