@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from app.cli_billing import OF_BILLS, bring_bill
 from app.cli_breaks import breaks
 from app.cli_guard import alarms, limits
 from app.cli_matching import bills, tolerance
@@ -138,6 +139,9 @@ def demo(arguments: tuple[str, ...]) -> None:
 
 for group in (issuer, store, client, bills, breaks, tolerance, limits, alarms):
     scrip.add_command(group)
+scrip.add_command(bring_bill)
+for command in OF_BILLS:
+    bills.add_command(command)
 
 
 @scrip.group()

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from app.billing.models import BillBreak, Billed, BillLine, BillPart, BillRow, BillWrongLine
-from app.db.base import AnyRow
+from app.db.base import AnyRow, AnySelect
 from app.db.transaction import transaction
 from app.errors import NotFound
 from app.ids import StoreId
@@ -96,16 +96,14 @@ _COLUMNS = tuple(getattr(BillRow, name) for name in Bill.__dataclass_fields__)
 
 
 def find_bill(bill_id: str, *, store_id: str | None = None, mode: str | None = None) -> Bill:
-    """The bill, of this store or mode where one is named. Raises NotFound, Busy."""
+    """The bill, of this store and this mode where they are named. Raises NotFound, Busy."""
     with transaction() as db:
         return bill_of(db, bill_id, store_id=store_id, mode=mode)
 
 
 def bill_of(db: Connection, bill_id: str, *, store_id: str | None = None, mode: str | None = None) -> Bill:
     """The same in somebody else's transaction. Raises NotFound."""
-    wanted = {BillRow.id: bill_id, BillRow.store_id: store_id, BillRow.mode: mode}
-    query = select(*_COLUMNS).where(*(column == value for column, value in wanted.items() if value is not None))
-    row = db.execute(query).first()
+    row = db.execute(_wanted({BillRow.id: bill_id, BillRow.store_id: store_id, BillRow.mode: mode})).first()
     if row is None:
         raise NotFound("There is no such bill.")
     return seen(row)
@@ -122,17 +120,16 @@ def bill_columns() -> Sequence[ColumnElement[Any]]:
 
 def list_bills(
     *,
-    mode: str | None = None,
     store_id: str | None = None,
+    mode: str | None = None,
     period: str | None = None,
     state: str | None = None,
     after: str | None = None,
     limit: int,
 ) -> list[Bill]:
     """Bills, oldest first, from the one after `after`. Raises Busy."""
-    query = select(*_COLUMNS).order_by(BillRow.id).limit(limit)
-    wanted = {BillRow.mode: mode, BillRow.store_id: store_id, BillRow.period: period, BillRow.state: state}
-    query = query.where(*(column == value for column, value in wanted.items() if value is not None))
+    wanted = {BillRow.store_id: store_id, BillRow.mode: mode, BillRow.period: period, BillRow.state: state}
+    query = _wanted(wanted).order_by(BillRow.id).limit(limit)
     with transaction() as db:
         return [seen(row) for row in db.execute(query if after is None else query.where(BillRow.id > after))]
 
@@ -229,6 +226,12 @@ def part_of(db: Connection, bill_id: str, place: int) -> bytes | None:
         select(BillPart.content).where(BillPart.bill_id == bill_id, BillPart.place == place)
     )
     return found
+
+
+def _wanted(wanted: Mapping[Any, str | None]) -> AnySelect:
+    """The bills with these values, where they are not None."""
+    named = (column == value for column, value in wanted.items() if value is not None)
+    return select(*_COLUMNS).where(*named)
 
 
 def _by_name(db: Connection, query: Select[str, int]) -> dict[str, int]:

@@ -36,23 +36,26 @@ def read_bill(bill_id: str, *, progress: Progress | None = None) -> bool:
         row = db.execute(taken.with_for_update(skip_locked=True)).first()
         if row is None:
             return False
-        changed: dict[str, object]
         undone = db.begin_nested()
+        of = {"bill_id": bill_id, "store_id": row.store_id}
         try:
             lines, wrong = _keep(db, bill_id, read_file(row.media_type, lambda: parts_in(db, bill_id)), progress)
         except Unreadable as error:
             undone.rollback()
-            changed = {"state": "unreadable", "unreadable_because": str(error)}
-            facts: dict[str, object] = {}
+            now = clock.now(db)
+            _change(db, bill_id, state="unreadable", unreadable_because=str(error), read_at=now)
+            together(db, event_of("bill_unreadable", at=now, facts=of))
         else:
             undone.commit()
-            facts = {"lines": lines, "wrong_lines": wrong}
-            changed = {"state": "read", **facts}
-        now = clock.now(db)
-        db.execute(update(BillRow).where(BillRow.id == bill_id).values(read_at=now, **changed))
-        facts = {"bill_id": bill_id, "store_id": row.store_id, **facts}
-        together(db, event_of(f"bill_{changed['state']}", at=now, facts=facts))
+            now = clock.now(db)
+            counts = {"lines": lines, "wrong_lines": wrong}
+            _change(db, bill_id, state="read", read_at=now, **counts)
+            together(db, event_of("bill_read", at=now, facts={**of, **counts}))
         return True
+
+
+def _change(db: Connection, bill_id: str, **columns: object) -> None:
+    db.execute(update(BillRow).where(BillRow.id == bill_id).values(**columns))
 
 
 def _keep(db: Connection, bill_id: str, found: Iterator[Line], progress: Progress | None) -> tuple[int, int]:

@@ -1,13 +1,13 @@
 """The worker's task: takes bills one by one, and does the next step of each."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sqlalchemy import select
 
 from app.billing.match import match_bill
 from app.billing.models import BillRow
-from app.billing.read import read_bill
+from app.billing.read import Progress, read_bill
 from app.db.transaction import transaction
 from app.errors import Busy
 from app.jobs.items import Broken, one_item
@@ -44,11 +44,14 @@ def work_on_bills() -> int:
     return 0
 
 
-def work_off(bill_id: str, *, step_of: Mapping[str, Step] | None = None) -> None:
-    """Does all that is to be done with one bill, now. Raises Busy: another worker has it in hand."""
-    chosen = {**_steps, **(step_of or {})}
-    while (state := _state_of(bill_id)) in chosen:
-        if not chosen[state](bill_id):
+def work_off(bill_id: str, *, progress: Progress | None = None) -> None:
+    """Does all that is to be done with one bill, now. `progress`: as in `read_bill`.
+
+    Raises Busy: another worker has it in hand, and will do it.
+    """
+    while (state := _state_of(bill_id)) in _steps:
+        done = read_bill(bill_id, progress=progress) if state == "received" else _steps[state](bill_id)
+        if not done:
             raise Busy
 
 

@@ -202,7 +202,7 @@ def test_what_the_sdk_writes_is_read_again_to_the_last_unit(lines: list[tuple[st
 def test_an_amount_is_read_as_it_is_written(minor: int, digits: int, mark: str, grouped: bool) -> None:
     other = MARKS[1 - MARKS.index(mark)]
     text = f"{Decimal(minor).scaleb(-digits):{',' if grouped else ''}.{digits}f}"
-    text = text.translate(str.maketrans({",": other, ".": mark}))
+    text = text.translate({ord(","): other, ord("."): mark})
     assert read_amount(text, digits, mark) == minor
 
 

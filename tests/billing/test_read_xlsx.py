@@ -15,7 +15,7 @@ from tests.billing.files import good, wrong
 def sheet(*rows: list[Any]) -> io.BytesIO:
     book = openpyxl.Workbook()
     for row in rows:
-        book.active.append(row)
+        book.worksheets[0].append(row)
     file = io.BytesIO()
     book.save(file)
     return file

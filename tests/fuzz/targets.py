@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from random import Random
 
 from app.billing.break_notes import attach_file
+from app.billing.work import work_off
 from app.billing.work_break import approve_break, propose
 from app.ids import new_id
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import Asker
 from tests.api import Api, money
 from tests.billing.broken import break_of, broken_bill, settled
+from tests.billing.files import bill_of_csv
 from tests.guard.ground import make_alarm
 from tests.world import gbp, make_world, rows, visitor
 
@@ -82,6 +84,14 @@ def _payment(api: Api, chance: Random) -> str:
     return payment_id
 
 
+def _bill(api: Api, _: Random) -> str:
+    """A bill of Bookshop's, matched, with a line of each sort."""
+    payment_id = api.world.payment(order_reference="order-1", shopper=new_id("pay")).payment.id
+    made = bill_of_csv(api.world.bookshop, [f"{payment_id},10.00,GBP", "pay_1,x,GBP"])
+    work_off(made.id)
+    return made.id
+
+
 def _code_token(api: Api, chance: Random) -> str:
     """For the order, shopper and amount that a request may well be about."""
     asker = Asker(api.world.bookshop, "test", chance.choice(["shopper-1", None]), "order-1")
@@ -110,8 +120,8 @@ MAKERS: dict[str, Callable[[Api, Random], str]] = {
     "code": lambda api, _: api.world.code().code,
     "code_token": _code_token,
     "attachment_id": _attachment,
-    "bill_id": lambda api, _: broken_bill(api.world, (settled(api.world), 3_000)),
     "break_id": _break,
     "issuer_id": lambda api, _: api.world.issuer_id,
+    "bill_id": _bill,
     "alarm_id": lambda api, _: make_alarm("wrong_codes_store", new_id("str"), api.world.bookshop),
 }

@@ -10,6 +10,7 @@ from app.billing.breaks import Break
 from app.billing.work_break import approve_break, propose
 from tests.api import Api, money
 from tests.billing.broken import breaks_of, broken_bill, settled
+from tests.billing.files import bill_of_csv
 
 Body = dict[str, Any]
 #: Path and body by operation.
@@ -37,6 +38,7 @@ def good_bodies(api: Api) -> Bodies:
         ),
         "void_payment": (f"{of_payment}/void", {}),
         "extend_payment": (f"{of_payment}/extend", {"hold_ttl_s": 3_600}),
+        "reject_bill": (f"/v1/bills/{bill_of_csv(world.bookshop, []).id}/reject", {}),
         "refund_payment": (f"{of_payment}/refunds", {"amount": money(100), "reason": "goods came back"}),
         "assign_break": (f"{of_break}/assign", {"assignee": "Claire"}),
         "propose": (
@@ -122,9 +124,9 @@ def pointer(place: tuple[str, ...]) -> str:
 
 
 def posts(app: Flask) -> set[str]:
-    """The rules of every POST under /v1."""
+    """The rules of every POST under /v1 that takes a small JSON object: a bill is a file (tests/billing)."""
     return {
         rule.rule
         for rule in app.url_map.iter_rules()
-        if rule.rule.startswith("/v1/") and "POST" in (rule.methods or ())
+        if rule.rule.startswith("/v1/") and rule.rule != "/v1/bills" and "POST" in (rule.methods or ())
     }

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+from app.billing.work import work_off
 from app.money import Money
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import Asker
 from tests.api import Api, money
 from tests.billing.broken import settled
+from tests.billing.files import bill_of_csv
 from tests.web.bodies import broken_line, card_body, exchange_body, programme_body
 from tests.world import visitor
 
@@ -75,6 +77,12 @@ def refund_payment(api: Api) -> Request:
     return f"{path}/refunds", {"amount": money(1_000), "reason": "goods came back"}, 201
 
 
+def reject_bill(api: Api) -> Request:
+    bill_id = bill_of_csv(api.world.bookshop, []).id
+    work_off(bill_id)
+    return f"/v1/bills/{bill_id}/reject", {}, 200
+
+
 def assign_break(api: Api) -> Request:
     return f"{_break(api)}/assign", {"assignee": "Claire"}, 200
 
@@ -132,6 +140,7 @@ FRESH: tuple[Callable[[Api], Request], ...] = (
     void_payment,
     extend_payment,
     refund_payment,
+    reject_bill,
     assign_break,
     propose,
     approve_break,

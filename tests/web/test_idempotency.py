@@ -83,7 +83,7 @@ def done(request: pytest.FixtureRequest, api: Api) -> Done:
 
 
 def test_every_post_is_repeated_here(api: Api, app: Flask) -> None:
-    paths = {re.sub(r"(brk|card|pay)_[0-9a-z]{26}", "*", make(api)[0]) for make in FRESH}
+    paths = {re.sub(r"(bill|brk|card|pay)_[0-9a-z]{26}", "*", make(api)[0]) for make in FRESH}
     assert {re.sub(r"<.*?>", "*", rule) for rule in posts(app)} == paths
 
 
@@ -208,7 +208,7 @@ def renew(api: Api, path: str) -> Machine:
     client = api.acme.client
     if path.startswith("/v1/breaks"):
         return finance_machine(client)
-    if path.startswith("/v1/payments"):
+    if path.startswith(("/v1/payments", "/v1/bills")):
         return store_machine(client, api.world.bookshop)
     return issuer_machine(client, api.world.issuer_id)
 

@@ -184,14 +184,18 @@ def test_no_request_or_answer_has_a_field_that_the_document_does_not_know(spec: 
     """And none that it promises is missing: by every POST, as it is sent here and as it is answered."""
     for make in FRESH:
         path, body, status = make(api)
-        operation = operations(spec)[re.sub(r"/(brk|card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"]
+        operation = operations(spec)[
+            re.sub(r"/(bill|brk|card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"
+        ]
         assert_fits(spec, operation["requestBody"]["content"]["application/json"]["schema"], body, path)
         answer = api.machine(path).post(path, body)
         assert answer.status_code == status
         content = operation["responses"][str(status)]["content"]["application/json"]["schema"]
         assert_fits(spec, content, answer.get_json(), path)
     for path, body in good_bodies(api).values():
-        operation = operations(spec)[re.sub(r"/(brk|card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"]
+        operation = operations(spec)[
+            re.sub(r"/(bill|brk|card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"
+        ]
         assert_fits(spec, operation["requestBody"]["content"]["application/json"]["schema"], body, path)
 
 
@@ -205,6 +209,11 @@ PREFIXES = {
     "programme_id": "prg",
 }
 ID_NAMES = {prefix: f"/{{{name}}}" for name, prefix in PREFIXES.items()}
+
+
+def documented(path: str) -> str:
+    """The path as the document has it."""
+    return re.sub(r"/(bill|brk|card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path)
 
 
 def assert_fits(spec: dict[str, Any], schema: dict[str, Any], value: Any, where: str) -> None:

@@ -29,6 +29,7 @@ def reads(api: Api, bodies: Bodies) -> list[str]:
     payment_id = bodies["void_payment"][0].split("/")[3]
     break_id = bodies["add_note"][0].split("/")[3]
     attachment = attach_file(break_id, b"x", name="x", media_type="text/plain", by="operator:anna")
+    bill_id = bodies["reject_bill"][0].split("/")[3]
     return [
         f"/v1/programmes/{api.world.programme_id}",
         f"/v1/cards/{card_id}",
@@ -37,6 +38,7 @@ def reads(api: Api, bodies: Bodies) -> list[str]:
         f"/v1/breaks/{break_id}",
         f"/v1/breaks/attachments/{attachment.id}",
         f"/v1/finance/bills/{read_break(break_id)[0].bill_id}",
+        *(f"/v1/bills/{bill_id}{rest}" for rest in ("", "/lines", "/wrong-lines", "/file")),
         f"/v1/payments/{payment_id}",
     ]
 
