@@ -132,7 +132,7 @@ _DECIDE_REST = text(
     )
     SELECT :id_begins || lpad(to_hex(line_no), 8, '0'), :bill_id, line_no, kind,
         CASE kind WHEN 'already_billed' THEN other_bill_id END,
-        CASE WHEN store_id = :store_id AND payment_currency = currency THEN expected_minor END,
+        CASE WHEN store_id = :store_id AND payment_currency = currency AND NOT is_duplicate THEN expected_minor END,
         issuer_id, :now, CASE WHEN is_tolerated THEN 'resolved' ELSE 'open' END,
         CASE WHEN is_tolerated THEN 'tolerance' END, CASE WHEN is_tolerated THEN 'tolerance' END,
         CASE WHEN is_tolerated THEN CAST(:now AS timestamptz) END, CASE WHEN is_tolerated THEN 'tolerance' END,
