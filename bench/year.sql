@@ -70,9 +70,11 @@ SELECT bill_s AS s, m, payment_id, n, amount_minor, currency, outcome, other_m, 
     row_number() OVER (PARTITION BY bill_s, m ORDER BY hashint8(n), place)::integer AS line_no
 FROM (
     SELECT p.s, p.m AS own_m, p.id AS own_id, p.n, p.currency AS own_currency, p.story, p.store_id, p.amount_minor AS a, p.other_minor AS o,
-        (SELECT m FROM year.movement AS v WHERE v.n = p.n AND v.id = year.id('set', p.n * 2 + 1)) AS second_m,
-        (SELECT m FROM year.movement AS v WHERE v.n = p.n AND v.kind = 'ref') AS refund_m
+        v.second_m, v.refund_m
     FROM year.payment AS p
+    LEFT JOIN (
+        SELECT n, max(m) FILTER (WHERE kind = 'set') AS second_m, max(m) FILTER (WHERE kind = 'ref') AS refund_m FROM year.movement GROUP BY n
+    ) AS v ON v.n = p.n
 ) AS p
 CROSS JOIN LATERAL (VALUES
     -- story, place, month, payment, amount, currency, outcome, bill of the month that took it, expected, taken up, paid

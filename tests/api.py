@@ -68,7 +68,7 @@ class Api:
         """Who may post there: the issuer, Bookshop, or finance."""
         if path.startswith(("/v1/breaks", "/v1/finance")):
             return self.finance
-        return self.bookshop if path.startswith(("/v1/payments", "/v1/bills")) else self.acme
+        return self.bookshop if path.startswith(("/v1/payments", "/v1/bills", "/v1/remittances")) else self.acme
 
 
 def api_of(client: FlaskClient, world: World, *, mode: str = "test") -> Api:

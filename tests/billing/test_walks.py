@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from app import config
+from app.billing.approve import approve_bill
 from app.billing.work_break import approve_break, decline_break, propose, reopen_break
 from app.db.transaction import transaction
 from app.errors import Refusal
@@ -155,6 +156,16 @@ class Walk:
             differs = sum(line.pays - (self.worth[line.takes] if line.takes else 0) for line in closed)
             assert (billed_minor(bill_id), paid_minor(bill_id)) == (took, took + differs)
 
+    def end(self) -> None:
+        """All that is open is rejected, and the bills approved: their payables are what is paid for them."""
+        for line in self.lines:
+            if line.state not in CLOSED:
+                found = propose(line.break_id, "reject", reason="x", by="operator:ben")
+                approve_break(line.break_id, found.proposal_id or "", by="operator:ben")
+        for bill_id in {line.bill_id for line in self.lines}:
+            payables = approve_bill(bill_id, operator="operator:claire")
+            assert sum(each.amount_minor for each in payables) == paid_minor(bill_id)
+
 
 SEEN: set[str] = set()
 
@@ -173,6 +184,7 @@ def walk(world: World, data: st.DataObject) -> None:
     for step in data.draw(st.lists(STEPS, min_size=20, max_size=30)):
         getattr(walking, step)()
         walking.check()
+    walking.end()
     SEEN.update(walking.done)
     with transaction() as db:
         assert not [check.name for check, count, _ in audit(db) if count]

@@ -14,6 +14,7 @@ from app.billing.break_notes import add_note, read_attachment
 from app.billing.breaks import read_break
 from app.billing.receive import receive_bill
 from app.billing.reject import reject_bill
+from app.billing.remittance import read_advice
 from app.billing.work_break import approve_break, assign_break, decline_break, propose, reopen_break
 from app.guard.alarms import read_alarm
 from app.issuance.address import correct_address
@@ -68,6 +69,9 @@ VERBS: dict[str, Callable[..., Any] | None] = {
     "get_bill_wrong_lines": list_wrong_lines,
     "get_bill_file": find_bill,
     "post_bill_reject": reject_bill,
+    "get_remittances": None,
+    "get_remittance": read_advice,
+    "get_remittance_file": read_advice,
 }
 #: What goes with the guard, and with the shape of a POST.
 GUARD = {
