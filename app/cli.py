@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from app.cli_billing import OF_BILLS, bring_bill
+from app.cli_breaks import breaks
 from app.cli_guard import alarms, limits
 from app.cli_matching import bills, tolerance
 from app.cli_parties import client, issuer, store, wired
@@ -138,7 +139,9 @@ def demo(arguments: tuple[str, ...]) -> None:
 
 
 bills.add_command(approve_bill)
-for group in (issuer, store, client, bills, tolerance, payables, runs, payouts, fund, adjust, months, limits, alarms):
+for group in (issuer, store, client, bills, breaks, tolerance, payables, runs, payouts):
+    scrip.add_command(group)
+for group in (fund, adjust, months, limits, alarms):
     scrip.add_command(group)
 scrip.add_command(bring_bill)
 for command in OF_BILLS:
