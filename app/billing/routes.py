@@ -133,23 +133,19 @@ def post_bill_reject(body: dict[str, Any], bill_id: str) -> Response:
     return answer_once(rejected, _bill.dump(rejected.bill), 200)
 
 
-@blueprint.operation(
-    "GET", "/remittances", requires("bill"), query=PageSchema, answer=schemas.RemittancePage, tag="Remittances"
-)
+@blueprint.operation("GET", "/remittances", requires("bill"), query=PageSchema, answer=schemas.RemittancePage)
 def get_remittances(query: dict[str, Any]) -> dict[str, Any]:
     """List what was sent to the store's bank"""
     return page_of(lambda **where: list_remittances(store_id=caller().store_id, **where), query)
 
 
-@blueprint.operation(
-    "GET", "/remittances/<id(out):payout_id>", requires("bill"), answer=schemas.AdviceOut, tag="Remittances"
-)
+@blueprint.operation("GET", "/remittances/<id(out):payout_id>", requires("bill"), answer=schemas.AdviceOut)
 def get_remittance(payout_id: str) -> Any:
     """Read a remittance advice"""
     return schemas.advised(read_advice(payout_id, store_id=caller().store_id))
 
 
-@blueprint.operation("GET", "/remittances/<id(out):payout_id>/file", requires("bill"), answer=FILE, tag="Remittances")
+@blueprint.operation("GET", "/remittances/<id(out):payout_id>/file", requires("bill"), answer=FILE)
 def get_remittance_file(payout_id: str) -> Response:
     """Read a remittance advice as CSV"""
     file = BytesIO(advice_csv(read_advice(payout_id, store_id=caller().store_id)))

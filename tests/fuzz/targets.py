@@ -13,6 +13,7 @@ from app.redemption.rules import Asker
 from tests.api import Api, money
 from tests.billing.broken import break_of, broken_bill, settled
 from tests.billing.files import bill_of_csv
+from tests.billing.matched import sent_payout
 from tests.guard.ground import make_alarm
 from tests.world import gbp, make_world, rows, visitor
 
@@ -63,6 +64,7 @@ def _strange(name: str) -> str:
         "issuer_id": new_id("iss"),
         "card_id": new_id("card"),
         "payment_id": new_id("pay"),
+        "payout_id": new_id("out"),
         "code_token": "ct_" + "x" * 43,
     }
     return strange.get(name) or "7KQ4-ZX9M-2FHN-C0NY"
@@ -123,5 +125,6 @@ MAKERS: dict[str, Callable[[Api, Random], str]] = {
     "break_id": _break,
     "issuer_id": lambda api, _: api.world.issuer_id,
     "bill_id": _bill,
+    "payout_id": lambda api, _: sent_payout(api.world),
     "alarm_id": lambda api, _: make_alarm("wrong_codes_store", new_id("str"), api.world.bookshop),
 }

@@ -185,7 +185,7 @@ def test_no_request_or_answer_has_a_field_that_the_document_does_not_know(spec: 
     for make in FRESH:
         path, body, status = make(api)
         operation = operations(spec)[
-            re.sub(r"/(bill|brk|card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"
+            re.sub(r"/(bill|brk|card|out|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"
         ]
         assert_fits(spec, operation["requestBody"]["content"]["application/json"]["schema"], body, path)
         answer = api.machine(path).post(path, body)
@@ -194,7 +194,7 @@ def test_no_request_or_answer_has_a_field_that_the_document_does_not_know(spec: 
         assert_fits(spec, content, answer.get_json(), path)
     for path, body in good_bodies(api).values():
         operation = operations(spec)[
-            re.sub(r"/(bill|brk|card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"
+            re.sub(r"/(bill|brk|card|out|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"
         ]
         assert_fits(spec, operation["requestBody"]["content"]["application/json"]["schema"], body, path)
 
@@ -206,6 +206,7 @@ PREFIXES = {
     "break_id": "brk",
     "card_id": "card",
     "payment_id": "pay",
+    "payout_id": "out",
     "programme_id": "prg",
 }
 ID_NAMES = {prefix: f"/{{{name}}}" for name, prefix in PREFIXES.items()}
@@ -213,7 +214,7 @@ ID_NAMES = {prefix: f"/{{{name}}}" for name, prefix in PREFIXES.items()}
 
 def documented(path: str) -> str:
     """The path as the document has it."""
-    return re.sub(r"/(bill|brk|card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path)
+    return re.sub(r"/(bill|brk|card|out|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path)
 
 
 def assert_fits(spec: dict[str, Any], schema: dict[str, Any], value: Any, where: str) -> None:
