@@ -103,11 +103,13 @@ def test_the_service_may_read_and_add_to_the_books_and_nobody_may_more(urls: dic
         assert rights(db) == RIGHTS
 
 
-def test_one_function_runs_as_the_owner_and_nobody_calls_it(urls: dict[str, str]) -> None:
-    """It looks for names in schemas where nobody else can make any, and last in the temporary one."""
+def test_three_functions_run_as_the_owner_and_nobody_calls_them(urls: dict[str, str]) -> None:
+    """They look for names in schemas where nobody else can make any, and last in the temporary one."""
     with role(urls, "admin") as db:
-        assert db.execute(DEFINERS).fetchall() == [("apply_transfer", "search_path=pg_catalog, public, pg_temp")]
-        assert "apply_transfer" not in {name for name, _ in db.execute(EXECUTORS)}
+        definers = dict(db.execute(DEFINERS).fetchall())
+        path = "search_path=pg_catalog, public, pg_temp"
+        assert definers == dict.fromkeys(("apply_transfer", "bear_out_billed", "keep_billed"), path)
+        assert not definers.keys() & {name for name, _ in db.execute(EXECUTORS)}
 
 
 def test_only_the_migrator_may_become_the_owner_and_only_by_saying_so(urls: dict[str, str]) -> None:

@@ -56,6 +56,8 @@ _TRIGGERS = (
     ("bill_break", "bill_break_of_open_bill"),
 )
 
+#: Of no account with a snapshot, which would notice too.
+_UNKEPT = "credit_id NOT IN (SELECT account_id FROM account_snapshot)"
 _BOOKED = "SELECT id, card_id || ':card:' || currency AS named FROM transfer WHERE kind = "
 _OTHER = "(SELECT min(o.id) FROM {0} o WHERE o.id <> %(id)s AND o.{1} <> %(card_id)s)"
 _COPY_OF_TRANSFER = (
@@ -106,7 +108,7 @@ BOOKS = [
     ),
     Corruption(
         "money owed to another store",
-        "SELECT id, payment_id AS named FROM transfer WHERE kind = 'settle'",
+        f"SELECT id, payment_id AS named FROM transfer WHERE kind = 'settle' AND {_UNKEPT}",
         "UPDATE transfer SET credit_id = (SELECT min(o.id) FROM account o JOIN account a ON a.id = credit_id"
         " WHERE o.kind = 'owed' AND o.id <> a.id AND (o.mode, o.currency) = (a.mode, a.currency)) WHERE id = %(id)s",
         sole="every settlement and refund has its transfer",
@@ -141,7 +143,7 @@ BOOKS = [
     ),
     Corruption(
         "currency crossed: what a store is owed",
-        "SELECT id, id AS named, credit_id FROM transfer WHERE kind = 'settle'",
+        f"SELECT id, id AS named, credit_id FROM transfer WHERE kind = 'settle' AND {_UNKEPT}",
         "INSERT INTO account SELECT owner_id || ':owed:USD', 'owed', owner_id, 'USD', mode FROM account WHERE id = %(credit_id)s;"
         " UPDATE transfer SET credit_id = split_part(credit_id, ':', 1) || ':owed:USD' WHERE id = %(id)s",
         sole="every transfer goes between",
