@@ -149,7 +149,7 @@ def get_remittance(payout_id: str) -> Any:
 def get_remittance_file(payout_id: str) -> Response:
     """Read a remittance advice as CSV"""
     file = BytesIO(advice_csv(read_advice(payout_id, store_id=caller().store_id)))
-    return send_file(file, mimetype="text/csv", as_attachment=True, download_name=f"{payout_id}.csv")
+    return send_file(file, mimetype="application/octet-stream", as_attachment=True, download_name=f"{payout_id}.csv")
 
 
 def _moneys(sums: Mapping[str, int]) -> list[dict[str, Any]]:
