@@ -49,6 +49,7 @@ VERBS: dict[str, Callable[..., Any] | None] = {
     "get_alarm": read_alarm,
     "post_bill": receive_bill,
     "get_bills": None,
+    "get_unbilled": None,
     "get_bill": find_bill,
     "get_bill_lines": list_lines,
     "get_bill_wrong_lines": list_wrong_lines,
