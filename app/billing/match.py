@@ -18,10 +18,16 @@ MANY_LINES = 50_000
 #: how they are joined: the planner would look a million up one by one, or read a million payments for ten lines.
 SESSION = (
     "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '1min'; SET LOCAL work_mem = '128MB';"
-    " SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL plan_cache_mode = force_custom_plan"
+    " SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
 )
-BY_SETS = "SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off"
-ONE_BY_ONE = "SET LOCAL enable_nestloop = on; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+BY_SETS = (
+    "SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = force_custom_plan"
+)
+#: Here a plan may be kept: a foreign key's check would else be planned again for each break.
+ONE_BY_ONE = (
+    "SET LOCAL enable_nestloop = on; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
+    " SET LOCAL plan_cache_mode = auto"
+)
 AS_PLANNED = "SET LOCAL enable_nestloop = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on"
 
 
@@ -132,7 +138,7 @@ _DECIDE_REST = text(
     )
     SELECT :id_begins || lpad(to_hex(line_no), 8, '0'), :bill_id, line_no, kind,
         CASE kind WHEN 'already_billed' THEN other_bill_id END,
-        CASE WHEN store_id = :store_id AND payment_currency = currency THEN expected_minor END,
+        CASE WHEN store_id = :store_id AND payment_currency = currency AND NOT is_duplicate THEN expected_minor END,
         issuer_id, :now, CASE WHEN is_tolerated THEN 'resolved' ELSE 'open' END,
         CASE WHEN is_tolerated THEN 'tolerance' END, CASE WHEN is_tolerated THEN 'tolerance' END,
         CASE WHEN is_tolerated THEN CAST(:now AS timestamptz) END, CASE WHEN is_tolerated THEN 'tolerance' END,

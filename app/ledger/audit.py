@@ -10,6 +10,7 @@ from queue import SimpleQueue
 
 from sqlalchemy import Connection, Engine, text
 
+from app.ledger.audit_billing import BILLING_CHECKS
 from app.ledger.audit_paying import PAYING_CHECKS
 from app.ledger.check import Check
 
@@ -40,7 +41,8 @@ CHECKS = (
         FROM (VALUES
             ('transfer', 'transfer_moves_balances'), ('transfer', 'transfer_append_only'),
             ('account', 'account_starts_at_nothing'), ('event', 'event_append_only'),
-            ('payable', 'payable_append_only'), ('closed_month', 'closed_month_append_only')
+            ('payable', 'payable_append_only'), ('closed_month', 'closed_month_append_only'),
+            ('billed', 'billed_borne_out'), ('billed', 'billed_kept'), ('billed', 'billed_stays'), ('bill_break', 'bill_break_of_open_bill')
         ) AS wanted(guarded, guard)
         LEFT JOIN pg_trigger ON tgrelid = guarded::regclass AND tgname = guard AND tgenabled = 'A'
         WHERE tgname IS NULL
@@ -295,6 +297,7 @@ CHECKS = (
         "every request that was carried out has its answer",
         "SELECT party_id || ' ' || reference, operation || ' without an answer' FROM request WHERE answer IS NULL",
     ),
+    *BILLING_CHECKS,
     *PAYING_CHECKS,
 )
 

@@ -153,7 +153,8 @@ ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_kept;
 CREATE TRIGGER billed_stays BEFORE UPDATE OR TRUNCATE ON billed FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_stays;
 
--- Why a line did not match, and what becomes of it. `expected_minor` is what the line's payment came to, where it is this store's.
+-- Why a line did not match, and what becomes of it. `expected_minor`: what the line's payment came to, where it is this store's, in
+-- this currency, and named by no line before.
 -- `would_claim_minor` and `would_pay_minor` are what the proposal comes to, as it was made. Once the break is closed, `issuer_id` is
 -- the issuer that pays, and `paid_minor` what is paid for the line: never more than what it takes up (`claimed_minor`), but for what
 -- a second person writes off.

@@ -50,6 +50,10 @@ _TRIGGERS = (
     ("event", "event_append_only"),
     ("payable", "payable_append_only"),
     ("closed_month", "closed_month_append_only"),
+    ("billed", "billed_borne_out"),
+    ("billed", "billed_kept"),
+    ("billed", "billed_stays"),
+    ("bill_break", "bill_break_of_open_bill"),
 )
 
 _BOOKED = "SELECT id, card_id || ':card:' || currency AS named FROM transfer WHERE kind = "
@@ -445,6 +449,61 @@ KEYS = [
 
 _UNPAID = "SELECT id, bill_id AS named FROM payable WHERE id NOT IN (SELECT payable_id FROM payout_payable)"
 
+_TAKEN = "SELECT movement_id AS id, movement_id AS named, card_id FROM billed"
+_MATCHED = (
+    "SELECT bill_id || line_no AS id, bill_id AS named, bill_id, line_no FROM bill_line"
+    " WHERE (bill_id, line_no) NOT IN (SELECT bill_id, line_no FROM bill_break)"
+)
+_THE_LINE = "WHERE bill_id = %(bill_id)s AND line_no = %(line_no)s"
+
+BILLING = [
+    Corruption(
+        "a bill that takes up for another programme",
+        _TAKEN,
+        "UPDATE billed SET programme_id = 'prg_x' WHERE movement_id = %(id)s",
+        sole="whatever a bill has taken up",
+    ),
+    *(
+        Corruption(f"a bill that takes up {name}", _TAKEN, f"UPDATE billed SET {change} WHERE movement_id = %(id)s")
+        for name, change in {
+            "another amount": "amount_minor = amount_minor - 1",
+            "for another store": "store_id = 'str_x'",
+            "for another issuer": "issuer_id = 'iss_x'",
+            "of another card": "card_id = 'card_x'",
+            "of another payment": "payment_id = 'pay_x'",
+            "in another currency": "currency = 'EUR'",
+        }.items()
+    ),
+    Corruption(
+        "a bill that takes up what is not there",
+        "SELECT movement_id AS id, 'set_x' AS named FROM billed",
+        "UPDATE billed SET movement_id = 'set_x' WHERE movement_id = %(id)s",
+    ),
+    Corruption(
+        "a bill that takes up what came after its time",
+        "SELECT movement_id AS id, movement_id AS named, bill_id FROM billed",
+        "UPDATE bill SET as_of = '2000-01-01' WHERE id = %(bill_id)s",
+    ),
+    Corruption(
+        "a matched line of another amount",
+        _MATCHED,
+        f"UPDATE bill_line SET amount_minor = amount_minor + 1 {_THE_LINE}",
+        sole="every line of a bill matched",
+    ),
+    Corruption("a matched line gone", _MATCHED, f"DELETE FROM bill_line {_THE_LINE}"),
+    Corruption("a matched line that took up nothing", _MATCHED, f"DELETE FROM billed {_THE_LINE}"),
+    Corruption(
+        "a bill that counts a line more",
+        "SELECT id, id AS named FROM bill",
+        "UPDATE bill SET lines = lines + 1, matched_lines = matched_lines + 1 WHERE id = %(id)s",
+    ),
+    Corruption(
+        "a rejected bill that gave nothing back",
+        "SELECT id, id AS named FROM bill WHERE state = 'approved'",
+        "UPDATE bill SET state = 'rejected' WHERE id = %(id)s",
+    ),
+]
+
 PAYING = [
     Corruption(
         "an entry at another time",
@@ -456,6 +515,17 @@ PAYING = [
         "an adjustment booked in the books, and not decided",
         "SELECT id, id AS named FROM entry WHERE state = 'booked'",
         "UPDATE entry SET state = 'proposed' WHERE id = %(id)s",
+    ),
+    Corruption(
+        "a write-off approved by who proposed it",
+        "SELECT id, id AS named FROM bill_break WHERE state = 'written_off'",
+        "UPDATE bill_break SET approved_by = proposed_by WHERE id = %(id)s",
+        sole="every break has taken up",
+    ),
+    Corruption(
+        "a break that says less than it took up",
+        "SELECT movement_id AS id, 'brk_' || right(bill_id, -5) AS named FROM billed",
+        "UPDATE billed SET line_no = 1 WHERE movement_id = %(id)s",
     ),
     Corruption(
         "goodwill for a break that was not written off",
@@ -582,7 +652,7 @@ GUARDS = [
     ),
 ]
 
-CORRUPTIONS = [*BOOKS, *PAYMENTS, *KEYS, *PAYING, *GUARDS]
+CORRUPTIONS = [*BOOKS, *PAYMENTS, *KEYS, *BILLING, *PAYING, *GUARDS]
 
 _UNIQUE = (
     *("payment_one_held", "code_one_not_dead", "claim_link_one_waiting", "transfer_one_issue"),
@@ -616,7 +686,7 @@ def _change_books(db: Connection, corruption: Corruption, row: Mapping[str, Any]
     if corruption in GUARDS:
         db.exec_driver_sql(corruption.change)
         return
-    for table in _GUARDED:
+    for table in (*_GUARDED, "bill_break", "billed"):
         db.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER USER")
     for change in corruption.change.split(";"):
         assert db.exec_driver_sql(change, dict(row)).rowcount > 0, f"did nothing: {corruption.name}"

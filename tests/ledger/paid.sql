@@ -25,11 +25,22 @@ INSERT INTO bill_break (id, bill_id, line_no, kind, issuer_id, opened_at, state,
 SELECT 'brk_' || tail, 'bill_' || tail, 1, 'unknown_payment', issuer_id, now(), 'written_off', 'write_off', 'prp_' || tail, 0, 500 + rank, 'a kindness', 'operator:ann', now(),
     'operator:bob', now(), now(), 0, 500 + rank
 FROM paid.store;
-INSERT INTO billed (movement_id, bill_id, line_no, payment_id, card_id, store_id, issuer_id, programme_id, currency, amount_minor)
-SELECT m.id, 'bill_' || tail, 1, p.id, p.card_id, s.store_id, s.issuer_id, s.programme_id, 'GBP', m.amount_minor FROM (
-    SELECT id, payment_id, amount_minor FROM settlement UNION ALL SELECT id, payment_id, -amount_minor FROM refund
-) AS m JOIN payment p ON p.id = m.payment_id JOIN paid.store s USING (store_id) WHERE p.currency = 'GBP';
-UPDATE bill SET state = 'approved', closed_by = 'operator:ann', closed_at = now();
+DO $$
+DECLARE
+    of record;
+BEGIN
+    FOR of IN SELECT * FROM paid.store LOOP -- what a statement takes up is of one bill
+        INSERT INTO bill_line (bill_id, line_no, payment_id, amount_minor, currency)
+        SELECT 'bill_' || of.tail, 1 + row_number() OVER (ORDER BY id), id, settled_minor - refunded_minor, 'GBP'
+        FROM payment WHERE currency = 'GBP' AND store_id = of.store_id AND settled_minor > refunded_minor;
+        INSERT INTO billed (movement_id, bill_id, line_no, payment_id, card_id, store_id, issuer_id, programme_id, currency, amount_minor)
+        SELECT m.id, 'bill_' || of.tail, (SELECT line_no FROM bill_line WHERE bill_id = 'bill_' || of.tail AND payment_id = p.id), p.id, p.card_id, of.store_id, c.issuer_id, c.programme_id, 'GBP', m.amount_minor FROM (
+            SELECT id, payment_id, amount_minor, at FROM settlement UNION ALL SELECT id, payment_id, -amount_minor, at FROM refund
+        ) AS m JOIN payment p ON p.id = m.payment_id JOIN card c ON c.id = p.card_id WHERE p.currency = 'GBP' AND p.store_id = of.store_id;
+    END LOOP;
+END $$;
+UPDATE bill SET state = 'approved', closed_by = 'operator:ann', closed_at = now(), lines = l.lines, matched_lines = l.lines - 1
+FROM (SELECT bill_id, count(*) AS lines FROM bill_line GROUP BY bill_id) AS l WHERE l.bill_id = bill.id;
 
 INSERT INTO payable (id, bill_id, store_id, issuer_id, mode, currency, amount_minor, approved_at)
 SELECT 'pbl_' || tail, 'bill_' || tail, s.store_id, s.issuer_id, 'live', 'GBP', 500 + rank + sum(b.amount_minor), now()
