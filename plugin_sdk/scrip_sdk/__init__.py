@@ -17,7 +17,7 @@ from scrip_sdk.errors import (
     TryLater,
 )
 from scrip_sdk.money import Money
-from scrip_sdk.payment import Payment, Refund, Settlement
+from scrip_sdk.payment import Payment, Refund, SentBill, Settlement
 from scrip_sdk.shopper import Shopper, shopper_of
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Refund",
     "RequestRejected",
     "ScripError",
+    "SentBill",
     "ServiceUnavailable",
     "Settlement",
     "Shopper",

@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scrip_sdk.bill import as_csv, as_json, make_bill, totals
+from scrip_sdk.bill import Bill, as_csv, as_json, make_bill, totals
 from scrip_sdk.client import Client
+from scrip_sdk.errors import ScripError, ServiceUnavailable
 from scrip_sdk.masking import install_masking
 from scrip_sdk.outbox import STATES, Instruction, Outbox, utc_now
 from scrip_sdk.outbox.deliver import Delivery, deliver, keep_delivering
@@ -69,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     billing = _command(commands.add_parser, "bill", "what the store is owed for a month, payment by payment", _bill)
     billing.add_argument("--month", required=True, help="as 2026-10, in UTC")
     billing.add_argument("--format", choices=("csv", "json"), default="csv")
-    billing.add_argument("--reference", help="the store's own name for the bill (in JSON; as scrip-2026-10)")
+    billing.add_argument("--reference", help="the store's own name for the bill (scrip-2026-10 without it)")
+    billing.add_argument("--submit", action="store_true", help="send it to the service; again, it is the same bill")
     billing.add_argument("-o", dest="file", metavar="FILE", type=Path, help="in place of standard output")
 
     outbox = commands.add_parser("outbox", help="look at the outbox, and set going again what was given up or waits")
@@ -134,10 +136,11 @@ def _bill(options: argparse.Namespace) -> int:
         bill = make_bill(_outbox(options), options.month)
     except ValueError as error:
         raise Misused(str(error)) from None
-    text = as_csv(bill) if options.format == "csv" else as_json(bill, options.reference or f"scrip-{bill.period}")
-    if options.file is None:
+    reference = options.reference or f"scrip-{bill.period}"
+    text = as_csv(bill) if options.format == "csv" else as_json(bill, reference)
+    if options.file is None and not options.submit:
         sys.stdout.write(text)
-    else:
+    elif options.file is not None:
         beside = options.file.with_name(f".{options.file.name}.{os.getpid()}")
         beside.write_text(text, encoding="utf-8", newline="")
         beside.replace(options.file)
@@ -146,6 +149,20 @@ def _bill(options: argparse.Namespace) -> int:
         _say(f"not billed: {len(bill.pending)} payments still pending, {_shown(totals(bill.pending))}")
     if bill.dead:
         _say(f"not billed: {bill.dead} dead instructions; see `python -m scrip_sdk outbox list --state dead`")
+    return _submit(bill, reference) if options.submit else DONE
+
+
+def _submit(bill: Bill, reference: str) -> int:
+    if not bill.lines:
+        return _say("nothing to bill: nothing was sent")
+    with _client() as client:
+        try:
+            sent = client.submit_bill(bill, reference=reference)
+        except ServiceUnavailable as away:
+            return _say(f"scrip_sdk: the bill was perhaps not sent: {away}; send it again", LATER)
+        except ScripError as refused:
+            return _say(f"scrip_sdk: the bill was refused: {refused}", FAILED)
+    sys.stdout.write(f"{sent.id} {sent.state} {_printable(sent.reference)}\n")
     return DONE
 
 

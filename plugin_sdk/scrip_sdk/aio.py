@@ -8,12 +8,13 @@ import anyio
 import httpx2
 
 from scrip_sdk import calls
+from scrip_sdk.bill import Bill
 from scrip_sdk.budget import Budget, Deadline
 from scrip_sdk.calls import LONGEST_ANSWER, Answer, Call
 from scrip_sdk.client import service_of
 from scrip_sdk.code import Code
 from scrip_sdk.money import Money
-from scrip_sdk.payment import Payment, Refund, Settlement
+from scrip_sdk.payment import Payment, Refund, SentBill, Settlement
 from scrip_sdk.shopper import Shopper
 from scrip_sdk.steps import Lost, Renew, Send, Wait, take_steps
 from scrip_sdk.wire import is_untrusted
@@ -123,9 +124,15 @@ class AsyncClient:
     async def refund(self, payment_id: str, amount: Money, *, key: str, reason: str | None = None) -> Refund:
         return await self.ask(calls.refund(payment_id, amount, key=key, reason=reason))
 
+    async def submit_bill(self, bill: Bill, *, reference: str) -> SentBill:
+        return await self.ask(calls.submit_bill(bill, reference=reference))
+
+    async def get_bill(self, bill_id: str) -> SentBill:
+        return await self.ask(calls.get_bill(bill_id))
+
     async def ask(self, call: Call[T], deadline: Deadline | None = None) -> T:
         """Any call, within the budget, and before `deadline` where several calls share one. Raises ScripError."""
-        total_s = self.service.budget.total_s
+        total_s = (call.budget or self.service.budget).total_s
         deadline = Deadline.after(total_s) if deadline is None else deadline.sooner(total_s)
         steps = take_steps(self.service, call, deadline)
         reply: object = None

@@ -88,8 +88,8 @@ def month_of(month: str) -> tuple[datetime, datetime]:
     return datetime(year, number, 1, tzinfo=timezone.utc), datetime(*after, 1, tzinfo=timezone.utc)
 
 
-def as_json(bill: Bill, reference: str) -> str:
-    """As `POST /v1/bills` takes it; `reference` is the store's own name for this bill."""
+def as_json(bill: Bill, reference: str, *, indent: int | None = 2) -> str:
+    """As `POST /v1/bills` takes it; `reference` is the store's own name for this bill. `indent`: for people."""
     lines = [
         {
             "payment_id": line.payment_id,
@@ -98,7 +98,9 @@ def as_json(bill: Bill, reference: str) -> str:
         }
         for line in bill.lines
     ]
-    return json.dumps({"period": bill.period, "reference": reference, "lines": lines}, indent=2) + "\n"
+    separators = (",", ":") if indent is None else None
+    whole = {"period": bill.period, "reference": reference, "lines": lines}
+    return json.dumps(whole, indent=indent, separators=separators) + "\n"
 
 
 def as_csv(bill: Bill) -> str:

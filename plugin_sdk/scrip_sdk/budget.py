@@ -32,6 +32,10 @@ class Budget:
             raise ValueError("a budget's times are above zero")
 
 
+#: Of a call that sends a month's bill, which may have many megabytes; nobody waits for it at a counter.
+BILL_BUDGET = Budget(connect_s=5, read_s=240, total_s=600)
+
+
 @dataclass(frozen=True)
 class Timeouts:
     """One attempt's share, in seconds: to connect, to be answered, and both together."""

@@ -10,11 +10,23 @@ from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import urlencode
 
 from scrip_sdk import errors
+from scrip_sdk.bill import Bill, as_json
+from scrip_sdk.budget import BILL_BUDGET, Budget
 from scrip_sdk.code import Code
 from scrip_sdk.errors import RequestRejected, ScripError, ServiceUnavailable
 from scrip_sdk.keys import request_key
 from scrip_sdk.money import Money
-from scrip_sdk.payment import NotUnderstood, Payment, Refund, Settlement, read_payment, read_refund, read_settlement
+from scrip_sdk.payment import (
+    NotUnderstood,
+    Payment,
+    Refund,
+    SentBill,
+    Settlement,
+    read_payment,
+    read_refund,
+    read_sent_bill,
+    read_settlement,
+)
 from scrip_sdk.shopper import Shopper
 
 T = TypeVar("T")
@@ -25,6 +37,7 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 PROBLEM = "application/problem+json"
 
 _PAYMENT_ID = re.compile(r"pay_[0-9a-z]{26}")
+_BILL_ID = re.compile(r"bill_[0-9a-z]{26}")
 _KEY = re.compile(r"[!-~]{1,255}")
 _REQUEST_ID = re.compile(r"req_[0-9a-z]{26}")
 #: The shape of slugs and OAuth's errors; digits are not in it, so that hardly anything else fits.
@@ -33,6 +46,7 @@ _STATES = frozenset({"held", "settled", "voided", "expired"})
 _FIELDS = frozenset(
     {"/code", "/code_token", "/order_reference", "/shopper", "/shopper/key_hash", "/shopper/address_prefix"}
     | {"/amount", "/amount/amount_minor", "/amount/currency", "/hold_ttl_s", "/final", "/reason"}
+    | {"/period", "/reference"}
 )
 
 
@@ -65,7 +79,7 @@ class Answer:
     def is_cut(self) -> bool:
         """Whether it looks like one of the service's own that arrived in part: nobody said how long it would be."""
         said = self.headers.get("content-type", "").startswith(JSON)
-        return said and self.status in (200, 201) and self._json() is None
+        return said and self.status in (200, 201, 202) and self._json() is None
 
     @property
     def slug(self) -> str | None:
@@ -97,6 +111,7 @@ class Call(Generic[T]):
     `key` is its Idempotency-Key. `shown`: what says who asks: an access token, the client's own credentials (as OAuth's
     endpoints want it), or nothing. `repeats`: it may be sent again when nothing is known of it; else only when it was
     certainly not done. `of_shopper`: a shopper's code stands in it, so that a 429 is told at once and not waited for.
+    `budget`: in place of the client's own, where a call takes longer than those that shoppers wait for.
     `is_proven`: a client with a key proves it (DPoP), which binds whatever the answer gives to this very process.
     """
 
@@ -110,6 +125,7 @@ class Call(Generic[T]):
     repeats: bool = True
     of_shopper: bool = False
     is_proven: bool = True
+    budget: Budget | None = None
 
 
 def exchange(
@@ -201,6 +217,30 @@ def refund(payment_id: str, amount: Money, *, key: str, reason: str | None = Non
     """Gives settled money back to the card. Raises RequestRejected."""
     body = {"amount": _shown(amount), "reason": reason}
     return _post(_path(payment_id, "/refunds"), body, key, _with_payment(payment_id, read_refund))
+
+
+def submit_bill(bill: Bill, *, reference: str) -> Call[SentBill]:
+    """Sends a month's bill, but for what is pending. Raises RequestRejected.
+
+    The reference is what makes it one bill, and its key comes from it: sent again it is the same, whatever broke.
+    """
+    key = request_key("bill", bill.period, reference)
+    body = as_json(bill, reference, indent=None).encode("ascii")
+    return Call("POST", "/v1/bills", read_sent_bill, body, key=key, budget=BILL_BUDGET)
+
+
+def get_bill(bill_id: str) -> Call[SentBill]:
+    """Raises RequestRejected."""
+    if not _fits(_BILL_ID, bill_id):
+        raise RequestRejected("not-found", detail="This is not the ID of a bill.")
+
+    def read(answer: Mapping[str, Any]) -> SentBill:
+        found = read_sent_bill(answer)
+        if found.id != bill_id:
+            raise NotUnderstood("id")
+        return found
+
+    return Call("GET", f"/v1/bills/{bill_id}", read)
 
 
 def oauth(path: str, fields: Mapping[str, str], read: Callable[[Mapping[str, Any]], T], *, repeats: bool) -> Call[T]:

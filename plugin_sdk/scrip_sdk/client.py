@@ -7,11 +7,12 @@ import time
 from typing import Any, NoReturn, TypeVar
 
 from scrip_sdk import calls
+from scrip_sdk.bill import Bill
 from scrip_sdk.budget import Budget, Deadline
 from scrip_sdk.calls import Call
 from scrip_sdk.code import Code
 from scrip_sdk.money import Money
-from scrip_sdk.payment import Payment, Refund, Settlement
+from scrip_sdk.payment import Payment, Refund, SentBill, Settlement
 from scrip_sdk.service import Service
 from scrip_sdk.shopper import Shopper
 from scrip_sdk.steps import Renew, Send, take_steps
@@ -146,9 +147,22 @@ class Client:
         """Gives settled money back to the card. Raises AmountTooHigh."""
         return self.ask(calls.refund(payment_id, amount, key=key, reason=reason))
 
+    def submit_bill(self, bill: Bill, *, reference: str) -> SentBill:
+        """Sends a month's bill (scrip_sdk.bill.make_bill), under the store's own name for it.
+
+        Its key comes from the reference: sent again it is the same bill. What is pending is not sent. It may take as
+        long as BILL_BUDGET says, for it may have many megabytes. Raises RequestRejected: `reference-reused` where
+        another bill has the reference, `invalid-request` for a month that has not begun.
+        """
+        return self.ask(calls.submit_bill(bill, reference=reference))
+
+    def get_bill(self, bill_id: str) -> SentBill:
+        """How far the service is with a bill. Raises RequestRejected (`not-found`)."""
+        return self.ask(calls.get_bill(bill_id))
+
     def ask(self, call: Call[T], deadline: Deadline | None = None) -> T:
         """Any call, within the budget, and before `deadline` where several calls share one. Raises ScripError."""
-        total_s = self.service.budget.total_s
+        total_s = (call.budget or self.service.budget).total_s
         deadline = Deadline.after(total_s) if deadline is None else deadline.sooner(total_s)
         opened = self._opened()
         steps = take_steps(self.service, call, deadline)

@@ -54,6 +54,33 @@ class Refund:
     payment: Payment
 
 
+@dataclass(frozen=True)
+class SentBill:
+    """A bill at the service. `state`: received, read, matched, unreadable, approved or rejected.
+
+    Counts are None until it is read, or matched. `reference`: the store's own name for it.
+    """
+
+    id: str
+    reference: str
+    period: str
+    state: str
+    lines: int | None
+    wrong_lines: int | None
+    matched_lines: int | None
+    broken_lines: int | None
+    unreadable_because: str | None
+
+
+def read_sent_bill(answer: Mapping[str, Any]) -> SentBill:
+    """Raises NotUnderstood."""
+    counts = ("lines", "wrong_lines", "matched_lines", "broken_lines")
+    found: dict[str, Any] = {name: None if answer.get(name) is None else _typed(answer, name, int) for name in counts}
+    found |= {name: _text(answer, name) for name in ("id", "reference", "period", "state")}
+    because = answer.get("unreadable_because")
+    return SentBill(**found, unreadable_because=None if because is None else _text(answer, "unreadable_because"))
+
+
 def read_payment(answer: Mapping[str, Any]) -> Payment:
     """The payment in an answer; fields that are not known are left alone. Raises NotUnderstood."""
     amounts = {name: _money(answer, name) for name in ("balance", "held", "settled", "released", "refunded")}

@@ -134,7 +134,8 @@ def _send(service: Service, call: Call[Any], token: AccessToken | None, deadline
         if left_s < LEAST_S:
             raise unavailable("out-of-time")
         headers, body = service.headers_and_body(call, token)
-        came: Answer | Lost = yield Send(call.method, call.path, headers, body, timeouts(service.budget, left_s))
+        within = timeouts(call.budget or service.budget, left_s)
+        came: Answer | Lost = yield Send(call.method, call.path, headers, body, within)
         headers, body = {}, b""  # a report of an error may show the variables of this frame
         if isinstance(came, Lost) or not service.learn(came):
             break

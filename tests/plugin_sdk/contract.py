@@ -620,3 +620,68 @@ def a_pushed_request_must_have_its_shape(side: Side) -> None:
         assert answer.status == 400, changes
     assert side.form("/oauth/par", "only bill", **form_of()).slug == "unauthorized_client"
     assert side.form("/oauth/par", "store", **form_of()).json["expires_in"] == 300
+
+
+# ── bills ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def bill_of(side: Side, *lines: Any, reference: str = "bill-1", **more: Any) -> dict[str, Any]:
+    return {"period": f"{side.now():%Y-%m}", "reference": reference, "lines": list(lines), **more}
+
+
+def line_of(payment_id: str, amount_minor: int) -> dict[str, Any]:
+    return {"payment_id": payment_id, "amount": gbp(amount_minor), "order_reference": "order-1"}
+
+
+@case
+def a_bill_is_matched_line_by_line(side: Side) -> None:
+    settled, refunded, held, voided = (side.payment() for _ in range(4))
+    side.settle(settled, 3_000)
+    side.settle(refunded, 2_000)
+    side.verb("refunds", refunded, amount=gbp(500))
+    side.verb("void", voided)
+    lines = [
+        line_of(settled, 3_000),
+        line_of(settled, 3_000),
+        line_of(refunded, 2_000),
+        line_of(held, 100),
+        line_of(voided, 100),
+        line_of("pay_01k9qn1d8p0000000000000000", 100),
+        {"payment_id": 7},
+    ]
+    body = bill_of(side, *lines)
+    sent = side.post("/v1/bills", body, scope="bill")
+    assert (sent.status, sent.json["state"]) == (202, "received")
+    assert side.post("/v1/bills", body).headers["idempotent-replayed"] == "true"
+    assert side.post("/v1/bills", bill_of(side)).slug == "reference-reused"
+    side.release_due()
+    bill = side.send("GET", f"/v1/bills/{sent.json['id']}").json
+    assert (bill["state"], bill["matched_lines"], bill["wrong_lines"]) == ("matched", 1, 1)
+    assert side.send("GET", f"/v1/bills/{sent.json['id']}", who="other").slug == "not-found"
+
+
+@case
+def what_was_billed_is_not_billed_again_and_refunds_come_back_by_themselves(side: Side) -> None:
+    payment_id, other = side.payment(), side.payment()
+    side.settle(payment_id, 3_000)
+    side.settle(other, 1_000)
+    first = side.post("/v1/bills", bill_of(side, line_of(payment_id, 3_000), line_of(other, 900))).json
+    side.release_due()
+    assert side.send("GET", f"/v1/bills/{first['id']}").json["breaks"] == {"amount_under": 1}
+    again = side.post("/v1/bills", bill_of(side, line_of(payment_id, 3_000), reference="again")).json
+    side.release_due()
+    assert side.send("GET", f"/v1/bills/{again['id']}").json["breaks"] == {"already_billed": 1}
+    side.verb("refunds", payment_id, amount=gbp(400))
+    next_ = side.post("/v1/bills", bill_of(side, line_of(other, 1_000), reference="next")).json
+    side.release_due()
+    bill = side.send("GET", f"/v1/bills/{next_['id']}").json
+    assert (bill["matched"], bill["credits"]) == ([gbp(1_000)], [gbp(-400)])
+
+
+@case
+def bills_that_are_refused(side: Side) -> None:
+    assert side.post("/v1/bills", bill_of(side), scope="settle").slug == "insufficient-scope"
+    assert side.post("/v1/bills", bill_of(side, period="2026-13")).slug == "invalid-request"
+    assert side.post("/v1/bills", bill_of(side, period="2099-01")).slug == "invalid-request"
+    assert side.send("POST", "/v1/bills", b"{}").slug == "idempotency-key-missing"
+    assert side.send("POST", "/v1/bills", b"<x/>", key="k", content_type="text/xml").slug == "unsupported-media-type"

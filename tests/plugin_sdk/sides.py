@@ -31,7 +31,7 @@ from tests.world import make_world, rows, visitor
 CALLBACK = "https://bookshop.example/paid?shop=1"
 #: What of an answer's headers a store goes by.
 HEADERS = ("content-type", "retry-after", "idempotent-replayed", "www-authenticate", "cache-control")
-ID = re.compile(r"\b(pay|set|ref|str|cli|card)_[0-9a-z]{26}\b")
+ID = re.compile(r"\b(pay|set|ref|str|cli|card|bill)_[0-9a-z]{26}\b")
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ class Side:
         if isinstance(value, list | tuple):
             return [self._plain(inner) for inner in value]
         if name in ("instance", "balance_token", "access_token", "request_uri", "code_token"):
+            return bool(value)
+        if name in ("as_of", "received_at", "read_at", "matched_at") and value is not None:
             return bool(value)
         if name in ("created_at", "expires_at"):
             return round((datetime.fromisoformat(value) - self.now()).total_seconds() / 20)
@@ -323,10 +325,11 @@ class RealSide(Side):
         self._moved.enter_context(clock.ahead(timedelta(seconds=seconds)))
 
     def release_due(self) -> None:
+        from app.billing.work import work_on_bills
         from app.checkout.release import release_abandoned
         from app.redemption.expire import expire_due
 
-        while release_abandoned() or expire_due():
+        while release_abandoned() or expire_due() or work_on_bills():
             pass
 
     def now(self) -> datetime:

@@ -32,6 +32,7 @@ from scrip_sdk import (
 )
 from scrip_sdk import testing as sdk_testing
 from scrip_sdk.balance import Jwks, verify_balance_token
+from scrip_sdk.bill import Bill, Line
 from scrip_sdk.code import read_code
 from scrip_sdk.errors import class_of
 from scrip_sdk.shopper import Shopper
@@ -379,3 +380,14 @@ def test_nothing_is_logged_by_the_fake_itself(fake: FakeScrip, caplog: pytest.Lo
         with Client(url, fake.client_id, fake.client_secret) as client:
             client.exchange(VALID, order_reference="1", key="1")
     assert not has_code(caplog.text)
+
+
+def test_a_months_bill_is_taken_and_matched(fake: FakeScrip) -> None:
+    with fake.client() as client:
+        payment = client.exchange(VALID, order_reference="order-1", key="one")
+        client.settle(payment.id, THIRTY, order_reference="order-1")
+        bill = Bill(f"{fake.now():%Y-%m}", (Line(payment.id, "order-1", THIRTY),), (), 0)
+        sent = client.submit_bill(bill, reference="bill-1")
+        assert client.get_bill(sent.id).matched_lines == 1
+        assert client.submit_bill(bill, reference="bill-1").id == sent.id
+    assert [call.verb for call in fake.calls].count("bill") == 2

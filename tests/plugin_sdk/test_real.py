@@ -3,13 +3,15 @@
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from app.billing.work import work_off
 from app.config import Settings
 from app.ids import StoreId
 from app.oauth.clients import add_client, add_keyed_client
@@ -29,6 +31,7 @@ from scrip_sdk import (
     shopper_of,
 )
 from scrip_sdk.balance import BalanceTokenRefused, Jwks, jwks_call, verify_balance_token
+from scrip_sdk.bill import Bill, Line
 from tests.cutting_proxy import CuttingProxy
 from tests.plugin_sdk.conftest import AnyClient, MakeClient
 from tests.service import served
@@ -118,6 +121,23 @@ def test_a_card_is_taken_from_code_to_refund(running: Running, shop: AnyClient) 
         shop.void(payment.id)
     assert (closed.value.state, closed.value.status) == ("settled", 409)
     assert closed.value.request_id is not None
+
+
+def test_a_months_bill_is_sent_matched_and_sent_again(running: Running, shop: AnyClient) -> None:
+    """A large one goes out in pieces; its key and content are the same each time."""
+    payment = shop.exchange(running.world.code(5_000).code, order_reference=ORDER, key=random_secret())
+    shop.settle(payment.id, gbp("30"), order_reference=ORDER)
+    lines = [Line(payment.id, ORDER, gbp("30")), *(Line(f"pay_{number}", ORDER, gbp("1")) for number in range(2_000))]
+    bill, reference = Bill(f"{datetime.now(UTC):%Y-%m}", tuple(lines), (), 0), random_secret()
+    sent = shop.submit_bill(bill, reference=reference)
+    assert (sent.state, sent.reference) == ("received", reference)
+    assert shop.submit_bill(bill, reference=reference) == sent
+    work_off(sent.id)
+    done = shop.get_bill(sent.id)
+    assert (done.state, done.lines, done.matched_lines, done.broken_lines) == ("matched", 2_001, 1, 2_000)
+    with pytest.raises(RequestRejected) as refused:
+        shop.submit_bill(replace(bill, lines=()), reference=reference)
+    assert refused.value.slug == "reference-reused"
 
 
 def test_a_void_gives_everything_back(running: Running, shop: AnyClient) -> None:

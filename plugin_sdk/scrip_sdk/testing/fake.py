@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PLUGGED_IN_URL = "https://scrip.test"
 #: Of the clients that the fake makes; a store that waits for longer can be told so.
 SHORT = Budget(connect_s=0.5, read_s=1.0, total_s=3.0)
-_OTHER_VERBS = {"/oauth/token": "token", "/oauth/par": "par", "/oauth/authorize": "authorize"}
+_OTHER_VERBS = {"/v1/bills": "bill", "/oauth/token": "token", "/oauth/par": "par", "/oauth/authorize": "authorize"}
 
 
 @dataclass(frozen=True)

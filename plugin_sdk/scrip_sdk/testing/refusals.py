@@ -32,6 +32,8 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
         422,
         "The store is owed less than this refund, and its refund allowance does not cover the rest.",
     ),
+    "bill-unreadable": (422, "The bill's file cannot be read."),
+    "bill-closed": (409, "The bill is not matched yet, or is closed already."),
     "try-later": (429, "Too many tries; wait before the next."),
     "busy": (503, "The service is busy: try again shortly, with the same Idempotency-Key."),
     # What follows comes from HTTP itself; the first one's slug is not-found too.

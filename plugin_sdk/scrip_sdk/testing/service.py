@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from scrip_sdk.code import read_code
 from scrip_sdk.testing.api import PaymentsApi
 from scrip_sdk.testing.authorization import Authorization, PushedRequest
+from scrip_sdk.testing.bills import BillsApi
 from scrip_sdk.testing.books import CODE_TOKEN, Asker, Books
 from scrip_sdk.testing.codes import draw_code
 from scrip_sdk.testing.parties import SCOPES, OAuthError, Parties
@@ -32,6 +33,7 @@ class Service:
         self.issuer = issuer
         self.books, self.parties, self.signer = Books(now), Parties(), Signer(issuer)
         self.api = PaymentsApi(self.books, self.parties, lambda payment: self.signer.sign(payment, now()))
+        self.bills = BillsApi(self.books, self.parties)
         self.authorization = Authorization(self.books, self.parties, issuer)
 
     def moved_to(self, issuer: str) -> None:
@@ -57,7 +59,7 @@ class Service:
     def _answer(self, asked: Asked) -> Answer:
         place = (asked.method, asked.path)
         if asked.path.startswith("/v1/"):
-            return self.api.answer(asked)
+            return (self.bills if asked.path.startswith("/v1/bills") else self.api).answer(asked)
         if place == ("POST", "/oauth/token"):
             return self._token(asked)
         if place == ("POST", "/oauth/par"):

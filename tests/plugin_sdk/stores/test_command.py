@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import MetaData, create_engine
 
+from app.billing.work import work_off
 from app.db.embedded import EmbeddedPostgres
 from scrip_sdk.__main__ import main
 from scrip_sdk.outbox import refund_later, settle_later
@@ -78,6 +79,14 @@ def test_a_month_from_the_first_order_to_the_bill(
     bill = json.loads(file.read_text())
     assert (bill["reference"], [line["amount"]["amount_minor"] for line in bill["lines"]]) == ("bill-7", [2_500, 1_250])
     assert [path.name for path in tmp_path.glob("*bill*")] == ["bill.json"]
+    capsys.readouterr()
+    for _ in range(2):
+        assert main(["bill", "--month", month, "--submit"]) == 0
+        out, _ = capsys.readouterr()
+        bill_id = out.split()[0]
+    work_off(bill_id)
+    sent = till.client.get_bill(bill_id)
+    assert (sent.state, sent.lines, sent.matched_lines, sent.wrong_lines) == ("matched", 2, 2, 0), "as the books are"
 
 
 def test_a_table_of_the_stores_database_will_do(
