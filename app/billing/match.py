@@ -70,22 +70,9 @@ _LOCK = text(
     """
 )
 
-#: Payments that are named twice, and their first lines. Few, so that a line is looked up among them by its hash: to sort a
-#: million lines for it would cost as much as to match them.
-_REPEATED = """
-repeated AS MATERIALIZED (
-    SELECT payment_id, currency, min(line_no) AS first_no FROM bill_line WHERE bill_id = :bill_id
-    GROUP BY payment_id, currency HAVING count(*) > 1
-)
-"""
-_IS_DUPLICATE = """
-(l.payment_id, l.currency) IN (SELECT payment_id, currency FROM repeated) AND l.line_no NOT IN (SELECT first_no FROM repeated)
-"""
-
 #: The lines that are plainly right: the first of their payment, in its currency, that come to what is left of it.
 _TAKE_UP_PLAIN = text(
     f"""
-    WITH {_REPEATED}
     {TAKE_UP}
     SELECT m.id, :bill_id, l.line_no, m.payment_id, m.card_id, m.store_id, c.issuer_id, c.programme_id, c.currency,
         m.amount_minor
@@ -94,19 +81,28 @@ _TAKE_UP_PLAIN = text(
         FROM ({MOVEMENTS}) AS m
         WHERE m.store_id = :store_id AND m.at < :as_of AND NOT EXISTS (SELECT FROM billed WHERE movement_id = m.id)
     ) AS m
-    JOIN bill_line AS l ON l.bill_id = :bill_id AND l.payment_id = m.payment_id AND l.amount_minor = m.expected_minor
+    JOIN (
+        SELECT DISTINCT ON (payment_id, currency) payment_id, currency, line_no, amount_minor
+        FROM bill_line WHERE bill_id = :bill_id ORDER BY payment_id, currency, line_no
+    ) AS l ON l.payment_id = m.payment_id AND l.amount_minor = m.expected_minor
     JOIN card AS c ON c.id = m.card_id AND c.currency = l.currency
-    WHERE NOT ({_IS_DUPLICATE})
     """
 )
+
+_REST = """
+(
+    SELECT bill_id, line_no, payment_id, amount_minor, currency,
+        row_number() OVER (PARTITION BY payment_id, currency ORDER BY line_no) > 1 AS is_duplicate
+    FROM bill_line WHERE bill_id = :bill_id
+) AS l
+"""
 
 #: Whatever else: each line's facts, what `rules.decide_line` says of them, and what follows from it.
 _DECIDE_REST = text(
     f"""
-    WITH {_REPEATED}, seen AS (
-        SELECT l.line_no, l.payment_id, l.amount_minor, l.currency, {_IS_DUPLICATE} AS is_duplicate,
-            {FACTS.format(lines="bill_line AS l")}
-        WHERE l.bill_id = :bill_id AND l.line_no NOT IN (SELECT line_no FROM billed WHERE bill_id = :bill_id AND line_no IS NOT NULL)
+    WITH seen AS (
+        SELECT l.line_no, l.payment_id, l.amount_minor, l.currency, l.is_duplicate, {FACTS.format(lines=_REST)}
+        WHERE l.line_no NOT IN (SELECT line_no FROM billed WHERE bill_id = :bill_id AND line_no IS NOT NULL)
     ), told AS (
         SELECT seen.*, free_settled_minor - free_refunded_minor AS expected_minor, CASE
             WHEN store_id IS NULL THEN 'unknown_payment'
