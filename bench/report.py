@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.billing import BillingFigures
 from bench.measure import Figures
 
 BAR = 40
@@ -18,6 +19,7 @@ class Limits:
     token_per_s: float
     check_of_call: float
     slower_when_large: float
+    match_of_bare: float
 
 
 #: What we mean to be, measured with nothing else on the machine.
@@ -28,6 +30,7 @@ STRICT = Limits(
     token_per_s=400,
     check_of_call=0.15,
     slower_when_large=1.3,
+    match_of_bare=0.35,
 )
 #: What only a real loss of speed misses, on whatever machine with whatever beside it.
 LOOSE = Limits(
@@ -37,6 +40,7 @@ LOOSE = Limits(
     token_per_s=50,
     check_of_call=0.3,
     slower_when_large=3,
+    match_of_bare=0.12,
 )
 
 ROWS = (
@@ -89,6 +93,22 @@ def misses(figures: Sequence[Figures], limits: Limits) -> list[str]:
     for rate in RATES:
         if (slower := getattr(small, rate) / getattr(large, rate)) > limits.slower_when_large:
             found.append(f"{rate.removesuffix('_per_s')} is {slower:.2f} times slower at {large.cards:,} cards")
+    return found
+
+
+def billing_shown(figures: BillingFigures) -> str:
+    """One line."""
+    return (
+        f"matching: {figures.lines:,} lines in {figures.match_s:.1f} s, {figures.lines_per_s:,.0f} a second,"
+        f" {figures.of_bare:.2f} of their bare insert; {figures.grown_mib:.0f} MiB more memory\n"
+    )
+
+
+def billing_misses(figures: BillingFigures, limits: Limits) -> list[str]:
+    """A sentence for each limit that is missed."""
+    found = [f"{figures.wrong} lines became something else than was planned"] if figures.wrong else []
+    if figures.of_bare < limits.match_of_bare:
+        found.append(f"matching is {figures.of_bare:.2f} of a bare insert, not {limits.match_of_bare}")
     return found
 
 

@@ -17,6 +17,7 @@ from app.billing.files import CSV, JSON
 from app.billing.receive import receive_bill
 from app.billing.reject import reject_bill
 from app.billing.remittance import advice_csv, list_remittances, read_advice
+from app.billing.unbilled import list_unbilled
 from app.oauth.bearer import caller, requires
 from app.web.api import FILE, ApiBlueprint, FileBody
 from app.web.arguments import PageSchema, body_file
@@ -63,6 +64,17 @@ def post_bill(query: dict[str, Any]) -> Response:
 def get_bills(query: dict[str, Any]) -> dict[str, Any]:
     """List bills"""
     return page_of(lambda **where: list_bills(store_id=caller().store_id, **where), query)
+
+
+@blueprint.operation(
+    "GET", "/bills/unbilled", requires("bill"), query=schemas.UnbilledQuery, answer=schemas.UnbilledPage
+)
+def get_unbilled(query: dict[str, Any]) -> dict[str, Any]:
+    """List what no bill has taken up
+
+    Payments of which something was settled or refunded before the period's end that is in no bill yet.
+    """
+    return page_of(lambda **where: list_unbilled(store_id=caller().store_id, **where), query)
 
 
 @blueprint.operation("GET", "/bills/<id(bill):bill_id>", requires("bill"), answer=schemas.BillSummed)

@@ -156,6 +156,29 @@ class WrongLinePage(Shown):
     next = fields.Integer(allow_none=True)
 
 
+class UnbilledQuery(PageSchema):
+    """Up to which month's end."""
+
+    period = fields.String(validate=PERIOD, required=True, metadata=_MONTH)
+
+
+class UnbilledOut(Shown):
+    """What no bill has taken up of a payment."""
+
+    payment_id = fields.String()
+    amount = fields.Nested(LineMoneyShown, metadata={"description": "What a line of it would come to"})
+    settled_minor = fields.Integer()
+    refunded_minor = fields.Integer()
+    first_at = fields.DateTime()
+
+
+class UnbilledPage(Shown):
+    """A page of what is unbilled."""
+
+    items = fields.List(fields.Nested(UnbilledOut))
+    next = fields.String(allow_none=True)
+
+
 class RejectIn(Strict):
     """Nothing: the whole bill is withdrawn."""
 

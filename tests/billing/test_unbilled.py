@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 from app import clock, config
 from app.billing.reject import reject_bill
@@ -15,6 +16,7 @@ from app.billing.unbilled import Unbilled, list_unbilled, unbilled
 from app.billing.work import work_off
 from app.db.transaction import transaction
 from app.ids import StoreId
+from tests.api import store_machine
 from tests.billing.bills import given_bill, matched, outcomes, paid_minor
 from tests.billing.test_match import (
     A_LITTLE_AFTER,
@@ -53,6 +55,17 @@ def test_what_no_bill_has_taken_up_is_listed_by_payment_up_to_the_periods_end(wo
     assert listed(world.bookshop, "2026-10") == october
     assert listed(world.bookshop, "2026-11") == {**october, later: 3_000, billed: -700}
     assert listed(world.bookshop, "2026-09") == listed(world.toyshop, "2026-11") == {}
+
+
+def test_a_store_reads_its_own_in_pages(client: FlaskClient, world: World) -> None:
+    pays = [settled(world) for _ in range(3)]
+    shop = store_machine(client, world.bookshop)
+    first = shop.get("/v1/bills/unbilled", period="2026-10", limit="2").get_json()
+    assert [each["payment_id"] for each in first["items"]] == pays[:2]
+    assert first["items"][0]["amount"] == {"amount_minor": 3_000, "currency": "GBP"}
+    rest = shop.get("/v1/bills/unbilled", period="2026-10", limit="2", after=first["next"]).get_json()
+    assert ([each["payment_id"] for each in rest["items"]], rest["next"]) == (pays[2:], None)
+    assert store_machine(client, world.toyshop).get("/v1/bills/unbilled", period="2026-10").get_json()["items"] == []
 
 
 @pytest.fixture

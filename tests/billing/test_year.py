@@ -1,6 +1,6 @@
 """A year of bills with breaks of every kind planted in it: each is found, nothing else is, and the sums are exact.
 
-The long form is `.venv/bin/python -m bench.billing --year`: 200,000 cards, a million payments, 40 stores.
+The long form: `.venv/bin/python -m bench.billing --year`, with 200,000 cards, a million payments, 40 stores.
 """
 
 from collections.abc import Iterator

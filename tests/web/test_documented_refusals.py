@@ -64,6 +64,7 @@ VERBS: dict[str, Callable[..., Any] | None] = {
     "post_break_note": add_note,
     "post_bill": receive_bill,
     "get_bills": None,
+    "get_unbilled": None,
     "get_bill": find_bill,
     "get_bill_lines": list_lines,
     "get_bill_wrong_lines": list_wrong_lines,
