@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 
 from app.cli_billing import OF_BILLS, bring_bill
+from app.cli_breaks import breaks
 from app.cli_guard import alarms, limits
 from app.cli_matching import bills, tolerance
 from app.cli_parties import client, issuer, store, wired
+from app.cli_paying import adjust, approve_bill, fund, months, payables, payouts, runs
 from app.config import read_argon2
 from app.db.migrate import bootstrap as make_roles
 from app.db.migrate import is_current, upgrade
@@ -136,7 +138,10 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client, bills, tolerance, limits, alarms):
+bills.add_command(approve_bill)
+for group in (issuer, store, client, bills, breaks, tolerance, payables, runs, payouts):
+    scrip.add_command(group)
+for group in (fund, adjust, months, limits, alarms):
     scrip.add_command(group)
 scrip.add_command(bring_bill)
 for command in OF_BILLS:

@@ -14,6 +14,7 @@ from app.checkout import pages as checkout_pages
 from app.checkout.release import release_abandoned
 from app.db.request import forget_old_requests
 from app.db.transaction import transaction
+from app.finance import routes as finance_routes
 from app.guard import pages as guard_pages
 from app.guard import request_limits
 from app.guard.alarm_sending import send_alarm_hooks, send_alarm_mail
@@ -66,6 +67,7 @@ def create_app(settings: config.Settings) -> Flask:
     admits = partial(bearer.may_send_large, scope="bill")
     requests.allow_large("/v1/bills", requests.Large(billing_routes.MOST_BYTES, admits))
     api.register_blueprint(alarm_routes.blueprint)
+    api.register_blueprint(finance_routes.blueprint)
     app.register_blueprint(oauth_routes.blueprint)
     app.register_blueprint(guard_pages.blueprint)
     app.register_blueprint(holder_pages.blueprint)

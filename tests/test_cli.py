@@ -149,6 +149,27 @@ def test_a_client_that_signs_is_added_with_its_keys_and_gets_others(run: Run, tm
 
 
 @pytest.mark.usefixtures("migrated")
+def test_a_client_of_finance_holds_a_key_and_acts_for_one_mode(run: Run, tmp_path: Path) -> None:
+    """All stores' bills behind a secret that somebody may read on its way: only where an operator insists."""
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(json.dumps({"keys": [ECKey.generate_key("P-256").as_dict(private=False)]}))
+    asked = ("client", "add", "Finance", "--finance", "--mode", "live")
+    for more in ((), ("--scope", "finance.read"), ("--scope", "finance.work", "--tier", "fapi")):
+        assert "should hold a key" in run(*asked, *more, status=2).output
+    run(*asked, "--jwks", str(jwks))
+    run(*asked, "--tier", "basic", "--scope", "finance.read")
+    found = re.findall(r"(finance_\w+)  enabled  (\w+)  \S+  (\S.*?)  Finance", run("client", "list").output)
+    assert found == [
+        ("finance_live", "fapi", "finance.read finance.work"),
+        ("finance_live", "basic", "finance.read"),
+    ]
+    store_id = run("store", "add", "Bookshop", "--mode", "live").output.strip()
+    assert "or to finance" in str(run(*asked, "--store", store_id, "--jwks", str(jwks), status=1).exception)
+    back = "https://finance.example/"
+    assert "sends shoppers back" in str(run(*asked, "--jwks", str(jwks), "--redirect-uri", back, status=1).exception)
+
+
+@pytest.mark.usefixtures("migrated")
 def test_what_an_operator_changes_is_an_event_with_a_name(run: Run) -> None:
     issuer_id = run("issuer", "add", "Acme", "--mode", "test").output.strip()
     store_id = run("store", "add", "Bookshop", "--mode", "test").output.strip()

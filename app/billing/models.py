@@ -183,7 +183,7 @@ class BillBreak(Base):
             "proposal NOT IN ('write_off', 'match_payment') OR approved_by <> proposed_by",
             name="bill_break_four_eyes",
         ),
-        Index("bill_break_open", "opened_at", postgresql_where=text("closed_at IS NULL")),
+        Index("bill_break_open", "id", postgresql_where=text("closed_at IS NULL")),
         Index("bill_break_other_bill", "other_bill_id", postgresql_where=text("other_bill_id IS NOT NULL")),
     )
 

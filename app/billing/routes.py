@@ -16,10 +16,11 @@ from app.billing.bill import file_of, find_bill, list_bills, list_lines, list_wr
 from app.billing.files import CSV, JSON
 from app.billing.receive import receive_bill
 from app.billing.reject import reject_bill
+from app.billing.remittance import advice_csv, list_remittances, read_advice
 from app.billing.unbilled import list_unbilled
 from app.oauth.bearer import caller, requires
 from app.web.api import FILE, ApiBlueprint, FileBody
-from app.web.arguments import body_file
+from app.web.arguments import PageSchema, body_file
 from app.web.idempotency import answer_once, key_given, reference_of
 from app.web.paging import page_of
 
@@ -142,6 +143,29 @@ def post_bill_reject(body: dict[str, Any], bill_id: str) -> Response:
     reference = reference_of(who.party_id, "reject_bill", bill_id)
     rejected = reject_bill(bill_id, store_id=who.store_id, by=who.client_id, reference=reference)
     return answer_once(rejected, _bill.dump(rejected.bill), 200)
+
+
+@blueprint.operation(
+    "GET", "/remittances", requires("bill"), query=PageSchema, answer=schemas.RemittancePage, tag="Remittances"
+)
+def get_remittances(query: dict[str, Any]) -> dict[str, Any]:
+    """List what was sent to the store's bank"""
+    return page_of(lambda **where: list_remittances(store_id=caller().store_id, **where), query)
+
+
+@blueprint.operation(
+    "GET", "/remittances/<id(out):payout_id>", requires("bill"), answer=schemas.AdviceOut, tag="Remittances"
+)
+def get_remittance(payout_id: str) -> Any:
+    """Read a remittance advice"""
+    return schemas.advised(read_advice(payout_id, store_id=caller().store_id))
+
+
+@blueprint.operation("GET", "/remittances/<id(out):payout_id>/file", requires("bill"), answer=FILE, tag="Remittances")
+def get_remittance_file(payout_id: str) -> Response:
+    """Read a remittance advice as CSV"""
+    file = BytesIO(advice_csv(read_advice(payout_id, store_id=caller().store_id)))
+    return send_file(file, mimetype="text/csv", as_attachment=True, download_name=f"{payout_id}.csv")
 
 
 def _moneys(sums: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -1,11 +1,16 @@
 """Wire shapes of bills."""
 
+from dataclasses import asdict
+from typing import Any
+
 from marshmallow import fields, validate
 
 from app.billing.lines import LONGEST_ORDER_REFERENCE, LONGEST_PAYMENT_ID, MOST_LINES
 from app.billing.receive import LONGEST_REFERENCE
+from app.billing.remittance import STATES as SENT_STATES
+from app.billing.remittance import Advice
 from app.billing.rules import KINDS
-from app.web.arguments import PageSchema, Pattern, QueryWhole, Shown, Strict, Text, currency_field
+from app.web.arguments import MoneyShown, PageSchema, Pattern, QueryWhole, Shown, Strict, Text, currency_field
 
 STATES = ("received", "read", "matched", "unreadable", "approved", "rejected")
 PERIOD = Pattern("20[0-9]{2}-(0[1-9]|1[0-2])")
@@ -176,3 +181,74 @@ class UnbilledPage(Shown):
 
 class RejectIn(Strict):
     """Nothing: the whole bill is withdrawn."""
+
+
+class RemittanceOut(Shown):
+    """A payout that was sent to the store, in one currency, of one issuer's money."""
+
+    id = fields.String()
+    end_to_end_id = fields.String(metadata={"description": "What the bank's statement names"})
+    mode = fields.String()
+    issuer = fields.String()
+    amount = MoneyShown()
+    state = fields.String(metadata={"enum": list(SENT_STATES)})
+    sent_at = fields.AwareDateTime()
+    paid_at = fields.AwareDateTime(allow_none=True)
+    returned_at = fields.AwareDateTime(allow_none=True)
+    returned_because = fields.String(allow_none=True)
+
+
+class RemittancePage(Shown):
+    """A page of remittances."""
+
+    items = fields.List(fields.Nested(RemittanceOut))
+    next = fields.String(allow_none=True)
+
+
+class RemittedBillOut(Shown):
+    """A bill's part: amount = billed + credits + differences, in minor units."""
+
+    bill_id = fields.String()
+    reference = fields.String()
+    period = fields.String()
+    lines = fields.Integer()
+    billed_minor = fields.Integer()
+    credits_minor = fields.Integer()
+    differences_minor = fields.Integer()
+    amount_minor = fields.Integer()
+
+
+class RemittedCreditOut(Shown):
+    """A refund that no line names, of a payment that was billed before; below zero, in minor units."""
+
+    bill_id = fields.String()
+    refund_id = fields.String()
+    payment_id = fields.String()
+    amount_minor = fields.Integer()
+
+
+class RemittedBreakOut(Shown):
+    """A line that did not match: what it asked for, and what is paid for it, in minor units."""
+
+    bill_id = fields.String()
+    line_no = fields.Integer()
+    payment_id = fields.String()
+    kind = fields.String(metadata={"enum": list(KINDS)})
+    state = fields.String()
+    line_minor = fields.Integer()
+    paid_minor = fields.Integer()
+    difference_minor = fields.Integer()
+
+
+class AdviceOut(RemittanceOut):
+    """A remittance advice: the payout, its bills, credits, and the breaks that were closed."""
+
+    bills = fields.List(fields.Nested(RemittedBillOut))
+    credits = fields.List(fields.Nested(RemittedCreditOut))
+    breaks = fields.List(fields.Nested(RemittedBreakOut))
+
+
+def advised(advice: Advice) -> dict[str, Any]:
+    """An advice as AdviceOut shows it: its head and its parts side by side."""
+    head = {**asdict(advice.remittance), "amount": advice.remittance.amount}
+    return {**head, "bills": advice.bills, "credits": advice.credits, "breaks": advice.breaks}

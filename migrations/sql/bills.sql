@@ -219,7 +219,7 @@ CREATE TABLE bill_break (
     ),
     CONSTRAINT bill_break_four_eyes CHECK (proposal NOT IN ('write_off', 'match_payment') OR approved_by <> proposed_by)
 );
-CREATE INDEX bill_break_open ON bill_break (opened_at) WHERE closed_at IS NULL;
+CREATE INDEX bill_break_open ON bill_break (id) WHERE closed_at IS NULL;
 CREATE INDEX bill_break_other_bill ON bill_break (other_bill_id) WHERE other_bill_id IS NOT NULL;
 
 -- How far an issuer lets a line differ from what is owed before a person looks at it.

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import text
 
+from app.billing.approve import approve_bill
 from app.billing.match import match_bill
+from app.billing.runs import draft_run, release_run
 from app.db.transaction import transaction
 from app.ids import PaymentId, StoreId, new_id
 from app.redemption.settle import settle_payment
@@ -12,8 +14,9 @@ from tests.billing.bills import given_bill
 from tests.world import World, gbp, reference, rows
 
 UNBILLED = """
-SELECT settled_minor - refunded_minor - (SELECT coalesce(sum(amount_minor), 0) FROM billed WHERE payment_id = p.id) AS left_minor
-FROM payment p WHERE id = :id
+SELECT settled_minor - refunded_minor - (
+    SELECT coalesce(sum(amount_minor), 0) FROM billed WHERE payment_id = p.id
+) AS left_minor FROM payment p WHERE id = :id
 """
 WRITTEN_OFF = """
 UPDATE bill_break SET state = 'written_off', issuer_id = :issuer_id, proposal = 'write_off', proposal_id = :id,
@@ -21,7 +24,8 @@ UPDATE bill_break SET state = 'written_off', issuer_id = :issuer_id, proposal = 
     proposed_by = 'operator:ann', proposed_at = now(), approved_by = 'operator:bob', approved_at = now(),
     closed_at = now(), claimed_minor = 0, paid_minor = l.amount_minor
 FROM bill_line l
-WHERE (l.bill_id, l.line_no) = (bill_break.bill_id, bill_break.line_no) AND l.bill_id = :bill_id AND l.payment_id = :payment
+WHERE (l.bill_id, l.line_no) = (bill_break.bill_id, bill_break.line_no)
+    AND l.bill_id = :bill_id AND l.payment_id = :payment
 """
 
 
@@ -54,3 +58,13 @@ def bill_of(
             values = {"id": new_id("prp"), "bill_id": bill_id, "payment": payment, "issuer_id": world.issuer_id}
             assert db.execute(text(WRITTEN_OFF), values).rowcount == 1
     return bill_id
+
+
+def sent_payout(world: World) -> str:
+    """The ID of a payout that is on its way to Bookshop, for a bill of its own."""
+    approve_bill(bill_of(world, [settled(world)]), operator="operator:ann")
+    drafted = draft_run(
+        mode=rows("SELECT mode FROM store WHERE id = :id", id=world.bookshop)[0].mode, operator="operator:ann"
+    )
+    released = release_run(drafted.id, operator="operator:bob")
+    return next(each.id for each in released.payouts if each.store_id == world.bookshop)
