@@ -18,7 +18,9 @@ class TooLongForPdf(ValueError):
 
 def write(report: Report, file: IO[bytes]) -> None:
     """Writes it; the same report gives the same bytes. Raises TooLongForPdf."""
-    sheets = Sheets(file, title=f"{report.title}, {report.of}", foot=f"{report.title} · {report.of} · {report.mode} money")
+    sheets = Sheets(
+        file, title=f"{report.title}, {report.of}", foot=f"{report.title} · {report.of} · {report.mode} money"
+    )
     sheets.paragraph(report.title, size=17, font=BOLD, after=2)
     told = f"{report.of} · {'live money' if report.mode == 'live' else 'TEST MONEY: worth nothing'}"
     sheets.paragraph(told, size=9.5, color=PALE, after=6)

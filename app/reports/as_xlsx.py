@@ -1,6 +1,5 @@
 """A report as a workbook: numbers are numbers, text is text whatever it begins with, and a sheet says what it is."""
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import IO
 
@@ -9,7 +8,7 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from app.money import minor_digits
-from app.reports.report import CURRENCY, Chart, Column, Kind, Report, Row, Totals, Value
+from app.reports.report import CURRENCY, Chart, Kind, Report, Row, Totals, Value
 from app.reports.words import decimal_of
 
 #: A sheet has this many rows, and a workbook no more at once; the rest stands on a further one.
@@ -77,7 +76,9 @@ class _Pages:
 
     def _turn(self) -> None:
         self._pages += 1
-        self._sheet = self._book.add_worksheet(f"{self._report.name} {self._pages}" if self._pages > 1 else self._report.name)
+        self._sheet = self._book.add_worksheet(
+            f"{self._report.name} {self._pages}" if self._pages > 1 else self._report.name
+        )
         self._sheet.freeze_panes(1, 0)
         for at, column in enumerate(self._report.columns):
             self._sheet.set_column(at, at, WIDTHS[column.kind])
@@ -135,5 +136,3 @@ def _tell(book: Workbook, report: Report) -> None:
     for at_row, (what, text) in enumerate(told):
         sheet.write_string(at_row, 0, what, wrapped)
         sheet.write_string(at_row, 1, text, wrapped)
-
-

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from reportlab.lib.colors import HexColor
 
@@ -47,7 +48,9 @@ def _plot(sheets: Sheets, chart: Chart, *, left: float, top: float, width: float
     _label(sheets, chart.labels, x0, slot, y0 - 9)
     for number, series in enumerate(chart.series):
         places = [
-            (x0 + slot * (at + 0.5), y0 + (value - low) * span) for at, value in enumerate(series.values) if value is not None
+            (x0 + slot * (at + 0.5), y0 + (value - low) * span)
+            for at, value in enumerate(series.values)
+            if value is not None
         ]
         if chart.form == "lines":
             _line(sheets, places, number)
@@ -62,7 +65,7 @@ def _line(sheets: Sheets, places: Sequence[tuple[float, float]], number: int) ->
     canvas.setFillColor(COLORS[number % len(COLORS)])
     canvas.setLineWidth(1.4)
     canvas.setDash(*([list(DASHES[number % len(DASHES)])] if DASHES[number % len(DASHES)] else []))
-    for (x0, y0), (x1, y1) in zip(places, places[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(places):
         canvas.line(x0, y0, x1, y1)
     canvas.setDash()
     for x, y in places:

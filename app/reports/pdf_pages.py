@@ -71,7 +71,7 @@ def lines_of(text: str, font: str, size: float, width: float) -> list[str]:
         while width_of(word, font, size) > width and len(word) > 1:
             fits = _fitting(word, font, size, width)
             lines.append(word[:fits])
-            word = word[fits:]  # noqa: PLW2901  what is left of it
+            word = word[fits:]
         line = word
     return [*lines, line]
 
@@ -123,7 +123,15 @@ class Sheets:
         self.canvas.save()
 
     def text(
-        self, x: float, y: float, text: str, *, size: float, font: str = REGULAR, color: Color = INK, right: bool = False
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        size: float,
+        font: str = REGULAR,
+        color: Color = INK,
+        right: bool = False,
     ) -> None:
         """One line of text, whose base line is at `y`; `right`: which ends at `x`."""
         self.canvas.setFont(font, size)

@@ -3,7 +3,20 @@
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 
-from app.reports.pdf_pages import BOLD, INK, INNER, MARGIN, PALE, REGULAR, RULE, STRIPE, Sheets, lines_of, visible, width_of
+from app.reports.pdf_pages import (
+    BOLD,
+    INK,
+    INNER,
+    MARGIN,
+    PALE,
+    REGULAR,
+    RULE,
+    STRIPE,
+    Sheets,
+    lines_of,
+    visible,
+    width_of,
+)
 from app.reports.report import CURRENCY, Column, Row
 from app.reports.words import in_words
 
@@ -26,7 +39,8 @@ class Table:
         self._widths = self._fit(first)
         self._lefts = [MARGIN + sum(self._widths[:at]) + GAP * at for at in range(len(columns))]
         self._heads = [
-            lines_of(visible(each.title), BOLD, HEAD_SIZE, width) for each, width in zip(columns, self._widths, strict=True)
+            lines_of(visible(each.title), BOLD, HEAD_SIZE, width)
+            for each, width in zip(columns, self._widths, strict=True)
         ]
         self._striped = False
 
@@ -35,7 +49,8 @@ class Table:
         self._head()
         self._sheets.head = self._head
         count = 0
-        for count, row in enumerate(self._rows, 1):
+        for row in self._rows:
+            count += 1
             self.add(row)
         self._sheets.head = None
         return count
@@ -118,7 +133,8 @@ class Table:
         left = max(room - numbers, NARROWEST * len(texts))
         share = min(1.0, left / sum(texts)) if texts else 1.0
         narrowed = [
-            width if self._is_number(at) else max(NARROWEST, min(width, WIDEST) * share) for at, width in enumerate(wanted)
+            width if self._is_number(at) else max(NARROWEST, min(width, WIDEST) * share)
+            for at, width in enumerate(wanted)
         ]
         scale = min(1.0, room / sum(narrowed))
         return [width * scale for width in narrowed]

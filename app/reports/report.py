@@ -16,7 +16,10 @@ CURRENCY = "currency"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `summed`: the report ends with its sum, of money for each currency. `on_paper`: people want to read it."""
+    """One column. `summed`: the report ends with its sum, of money for each currency.
+
+    `on_paper`: whether people read it; machines get all.
+    """
 
     name: str
     title: str
@@ -56,7 +59,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report, as of a moment or of a month. Rows are read once; the notes are whole when the rows are at their end."""
+    """A report `of` a moment or a month. Rows are read once; the notes are whole when the rows are at their end."""
 
     name: str
     title: str

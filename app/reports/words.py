@@ -35,3 +35,8 @@ def plain(value: Value) -> str:
 def money(amount_minor: int, currency: str) -> str:
     """An amount in a sentence: `1,234.50 GBP`."""
     return f"{decimal_of(amount_minor, currency):,} {currency}"
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would not print, or obey, by its number: `[U+001B]`."""
+    return "".join(each if each.isprintable() else f"[U+{ord(each):04X}]" for each in text)
