@@ -4,8 +4,9 @@ import csv
 import io
 from typing import IO
 
-from app.reports.report import Column, Report, Row, Value
-from app.reports.words import decimal_of, plain
+from app.money import Money
+from app.reports.report import CURRENCY, Column, Report, Row, Value
+from app.reports.words import plain
 
 #: What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection).
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -31,18 +32,27 @@ class Lines:
 
     def __init__(self, columns: tuple[Column, ...]) -> None:
         self._kinds = [column.kind for column in columns]
-        self._currency = next((place for place, each in enumerate(columns) if each.name == "currency"), None)
+        self._currency = next((place for place, each in enumerate(columns) if each.name == CURRENCY), None)
+        self._text = io.StringIO()
+        self._writer = csv.writer(self._text, lineterminator="\r\n")
 
     def __call__(self, row: Row) -> bytes:
         currency = None if self._currency is None else row[self._currency]
-        return _line([_cell(value, kind, currency) for value, kind in zip(row, self._kinds, strict=True)])
+        self._writer.writerow([_cell(value, kind, currency) for value, kind in zip(row, self._kinds, strict=True)])
+        line = self._text.getvalue()
+        self._text.seek(0)
+        self._text.truncate()
+        return line.encode("utf-8", errors="replace")
 
 
 def _cell(value: Value, kind: str, currency: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA) else value
     if kind == "money" and isinstance(value, int) and isinstance(currency, str):
-        return str(decimal_of(value, currency))
-    text = plain(value)
-    return f"'{text}" if kind == "text" and text.startswith(FORMULA) else text
+        return Money(value, currency).decimal
+    return plain(value)
 
 
 def _line(cells: list[str]) -> bytes:

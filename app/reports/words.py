@@ -20,13 +20,13 @@ def in_words(value: Value, kind: Kind, currency: str | None) -> str:
         if kind == "share":
             return f"{value * 100:.1f} %"
         return f"{decimal_of(value, currency):,}" if kind == "money" and currency else f"{value:,}"
-    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else plain(value)
+    return plain(value).replace("T", " ")[:19] if isinstance(value, datetime) else plain(value)
 
 
 def plain(value: Value) -> str:
     """A value as a file has it, where its kind has no form of its own: times by RFC 3339, in UTC."""
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%dT%H:%M:%S.%f}Z"
+        return f"{value.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
     if isinstance(value, date):
         return value.isoformat()
     return "" if value is None else str(value)
