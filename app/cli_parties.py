@@ -104,13 +104,14 @@ def limit_refunds(store_id: str, currency: str, limit_minor: int | None) -> None
 
 @click.group()
 def client() -> None:
-    """The machines of issuers and stores."""
+    """The machines of issuers, of stores and of finance."""
 
 
 @client.command("add")
 @click.argument("name")
 @click.option("--issuer", "issuer_id", help="The issuer that it acts for.")
 @click.option("--store", "store_id", help="The store that it acts for.")
+@click.option("--finance", is_flag=True, help="It acts for the finance of its mode.")
 @click.option("--mode", type=MODE, required=True)
 @click.option("--scope", "scopes", multiple=True, help="Again for each scope; all of its party's without any.")
 @click.option("--jwks", type=click.File(), help="A JWK Set of its public keys: it signs who it is, and has no secret.")
@@ -125,7 +126,9 @@ def add_client(
     from app.oauth.clients import add_certified_client, add_client, add_keyed_client
     from app.oauth.scopes import KEYED_SCOPES, PARTY_SCOPES
 
-    asked["scopes"] = scopes or PARTY_SCOPES["issuer" if asked["issuer_id"] else "store"]
+    asked["scopes"] = (
+        scopes or PARTY_SCOPES["finance" if asked["finance"] else "issuer" if asked["issuer_id"] else "store"]
+    )
     if jwks is not None and tls_subject is not None:
         raise click.UsageError("A client is known by keys or by certificates, not by both.")
     has_secret = jwks is None and tls_subject is None

@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import create_engine, text
 
+import app.billing.break_models
 import app.billing.models
 import app.db.request
 import app.events.event

@@ -143,37 +143,45 @@ class BillBreak(Base):
         ),
         CheckConstraint(
             """
-            state IN ('open', 'assigned', 'proposed', 'approved', 'resolved', 'written_off', 'rejected', 'reopened')
+            CASE state
+                WHEN 'proposed' THEN proposal IN ('pay_smaller', 'match_payment', 'write_off', 'reject')
+                WHEN 'resolved' THEN proposal IN ('pay_smaller', 'match_payment', 'tolerance')
+                WHEN 'written_off' THEN proposal = 'write_off'
+                WHEN 'rejected' THEN proposal = 'reject'
+                WHEN 'assigned' THEN proposal IS NULL AND assignee IS NOT NULL
+                ELSE state IN ('open', 'reopened') AND proposal IS NULL
+            END IS TRUE
             """,
             name="bill_break_state",
         ),
         CheckConstraint(
-            "proposal IN ('pay_smaller', 'match_payment', 'write_off', 'reject', 'tolerance')",
-            name="bill_break_proposal",
-        ),
-        CheckConstraint(
             """
-            (proposal IS NULL) = (proposed_by IS NULL) AND (proposal IS NULL) = (proposed_at IS NULL)
-            AND (proposal = 'match_payment') IS NOT DISTINCT FROM
-                (CASE WHEN proposal IS NOT NULL THEN proposed_payment_id IS NOT NULL END)
+            num_nulls(proposal, proposed_by, proposed_at) IN (0, 3)
+            AND num_nulls(proposal_id, would_claim_minor, would_pay_minor)
+                = CASE WHEN proposal <> 'tolerance' THEN 0 ELSE 3 END
+            AND (proposed_payment_id IS NOT NULL) = (proposal IS NOT DISTINCT FROM 'match_payment')
+            AND (proposed_issuer_id IS NULL OR proposal IS NOT DISTINCT FROM 'write_off')
             """,
             name="bill_break_proposed",
         ),
         CheckConstraint(
-            "(state IN ('resolved', 'written_off', 'rejected')) = (closed_at IS NOT NULL)", name="bill_break_closed"
+            """
+            (state IN ('resolved', 'written_off', 'rejected')) = (closed_at IS NOT NULL)
+            AND num_nulls(approved_by, approved_at, closed_at) IN (0, 3)
+            """,
+            name="bill_break_closed",
         ),
         CheckConstraint(
             """
             (state IN ('resolved', 'written_off')) = (paid_minor IS NOT NULL)
-            AND (paid_minor IS NULL) = (claimed_minor IS NULL)
+            AND num_nulls(paid_minor, claimed_minor) IN (0, 2)
+            AND (paid_minor IS NULL
+                OR issuer_id IS NOT NULL AND (paid_minor > claimed_minor) = (state = 'written_off'))
             """,
             name="bill_break_paid",
         ),
         CheckConstraint(
-            """
-            state NOT IN ('resolved', 'written_off') OR proposal NOT IN ('write_off', 'match_payment')
-            OR approved_by <> proposed_by
-            """,
+            "proposal NOT IN ('write_off', 'match_payment') OR approved_by <> proposed_by",
             name="bill_break_four_eyes",
         ),
         Index("bill_break_open", "opened_at", postgresql_where=text("closed_at IS NULL")),
@@ -190,8 +198,12 @@ class BillBreak(Base):
     opened_at: Mapped[At]
     state: Mapped[Words] = mapped_column(server_default=text("'open'"))
     assignee: Mapped[Words | None]
+    proposal_id: Mapped[Id | None]
     proposal: Mapped[Words | None]
     proposed_payment_id: Mapped[PaymentId | None]
+    proposed_issuer_id: Mapped[IssuerId | None] = mapped_column(ForeignKey("issuer.id"))
+    would_claim_minor: Mapped[Minor | None]
+    would_pay_minor: Mapped[Minor | None]
     reason: Mapped[Words | None]
     proposed_by: Mapped[Words | None]
     proposed_at: Mapped[At | None]

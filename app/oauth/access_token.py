@@ -16,6 +16,7 @@ from app.oauth import keys
 from app.oauth.authorization_details import claimed_details
 from app.oauth.clients import Client
 from app.oauth.key_ring import ALGORITHM
+from app.oauth.party import PARTY_KINDS, PartyKind
 from app.oauth.refused import is_refused
 from app.oauth.scopes import ACCESS_TOKEN_TTL_S
 from app.oauth.sender import Confirmation, check_sender, is_confirmation
@@ -30,13 +31,12 @@ MAX_LENGTH = 4096
 #: How many good tokens a process remembers, so that it verifies each signature once.
 REMEMBERED = 1024
 
-PartyKind = Literal["issuer", "store"]
 Mode = Literal["live", "test"]
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: a client, and the issuer or store on whose behalf and in whose mode it acts.
+    """Who is calling: a client, and the party on whose behalf and in whose mode it acts.
 
     `tier`: of the client, by how it says who it is. `holds_key`: the access token is bound to a key, and the request
     has proven to hold that.
@@ -54,17 +54,24 @@ class Caller:
 
     @property
     def issuer_id(self) -> IssuerId:
-        """The issuer that calls. Raises InsufficientScope for a store, whatever its scopes."""
+        """The issuer that calls. Raises InsufficientScope for any other party, whatever its scopes."""
         if self.party_kind != "issuer":
             raise InsufficientScope
         return IssuerId(self.party_id)
 
     @property
     def store_id(self) -> StoreId:
-        """The store that calls. Raises InsufficientScope for an issuer, whatever its scopes."""
+        """The store that calls. Raises InsufficientScope for any other party, whatever its scopes."""
         if self.party_kind != "store":
             raise InsufficientScope
         return StoreId(self.party_id)
+
+    @property
+    def finance_mode(self) -> Mode:
+        """The mode whose finance calls. Raises InsufficientScope for any other party, whatever its scopes."""
+        if self.party_kind != "finance":
+            raise InsufficientScope
+        return self.mode
 
 
 def make_access_token(
@@ -214,7 +221,7 @@ def _check_caller(claims: Mapping[str, Any]) -> None:
         raise InvalidAccessToken()
     if claims["sub"] != claims["client_id"] or ("cnf" in claims and not is_confirmation(claims["cnf"])):
         raise InvalidAccessToken()
-    if claims["party_kind"] not in ("issuer", "store") or claims["mode"] not in ("live", "test"):
+    if claims["party_kind"] not in PARTY_KINDS or claims["mode"] not in ("live", "test"):
         raise InvalidAccessToken()
 
 

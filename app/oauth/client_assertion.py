@@ -9,7 +9,8 @@ from app.db.transaction import transaction
 from app.ids import is_id
 from app.oauth.client_jwt import SKEW, ClientJwt, read_jwt
 from app.oauth.client_keys import find_key
-from app.oauth.clients import Client, find_keyed_client
+from app.oauth.clients import Client
+from app.oauth.keyed_clients import find_keyed_client
 from app.oauth.spent import spend
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

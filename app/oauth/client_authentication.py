@@ -17,8 +17,8 @@ from app.oauth.clients import (
     SECRET_METHOD,
     Client,
     authenticate_client,
-    client_of_certificate,
 )
+from app.oauth.keyed_clients import client_of_certificate
 from app.web.context import Acting, acting
 
 #: Parameters of other methods. One of them beside a header means two methods at once, which is refused.

@@ -1,4 +1,4 @@
-"""OAuth clients: the machines of stores and issuers, their scopes and their secrets."""
+"""OAuth clients: the machines of stores, of issuers and of finance, their scopes and their secrets."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,10 +17,11 @@ from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
 from app.events.event import event_of
 from app.ids import SecretId, is_id, new_id
-from app.oauth.certificate import Certificate, is_named, read_subject
+from app.oauth.certificate import read_subject
 from app.oauth.client_keys import names_of, read_jwks
 from app.oauth.models import Client as ClientRow
 from app.oauth.models import ClientSecret
+from app.oauth.party import PartyKind, party_id_of, party_kind_of
 from app.oauth.redirect_uris import check_redirect_uris
 from app.oauth.scopes import foreign_scopes, in_order
 from app.secrecy import random_secret
@@ -42,7 +43,7 @@ class NewClient:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client as an operator sees it. `party_kind` is `issuer` or `store`, `mode` its party's.
+    """A client as an operator sees it. `party_kind` is `issuer`, `store` or `finance`, `mode` its party's.
 
     `auth_method` is the one way in which it says who it is: SECRET_METHOD, KEY_METHOD or CERTIFICATE_METHOD.
     """
@@ -51,7 +52,7 @@ class Client:
     name: str
     mode: str
     party_id: str
-    party_kind: str
+    party_kind: PartyKind
     scopes: tuple[str, ...]
     disabled_at: datetime | None
     created_at: datetime
@@ -72,15 +73,18 @@ def add_client(
     mode: str,
     issuer_id: str | None = None,
     store_id: str | None = None,
+    finance: bool = False,
     scopes: Collection[str],
     redirect_uris: Sequence[str] = (),
 ) -> NewClient:
-    """Adds a client of exactly one issuer or store, in that party's mode `live` or `test`, and gives it a secret.
+    """Adds a client of exactly one party, in that party's mode `live` or `test`, and gives it a secret.
+
+    The party is an issuer, a store, or with `finance` the finance of this mode.
 
     Raises InvalidRequest for a scope that is not for this kind of party, no scope or name at all, or what
     `check_redirect_uris` refuses; NotFound when there is no such party in this mode; Busy.
     """
-    wanted = _Wanted(name, mode, issuer_id, store_id, in_order(scopes), redirect_uris=tuple(redirect_uris))
+    wanted = _Wanted(name, mode, issuer_id, store_id, finance, in_order(scopes), redirect_uris=tuple(redirect_uris))
     with _adding(wanted, scopes) as db:
         client_id, now = _insert_client(db, wanted)
         return draw_secret(db, client_id, mode=mode, slot=1, now=now)
@@ -92,6 +96,7 @@ def add_keyed_client(
     mode: str,
     issuer_id: str | None = None,
     store_id: str | None = None,
+    finance: bool = False,
     scopes: Collection[str],
     jwks: object,
     redirect_uris: Sequence[str] = (),
@@ -101,7 +106,14 @@ def add_keyed_client(
     Raises what `add_client` does, and InvalidRequest for keys that `read_jwks` refuses.
     """
     wanted = _Wanted(
-        name, mode, issuer_id, store_id, in_order(scopes), jwks=read_jwks(jwks), redirect_uris=tuple(redirect_uris)
+        name,
+        mode,
+        issuer_id,
+        store_id,
+        finance,
+        in_order(scopes),
+        jwks=read_jwks(jwks),
+        redirect_uris=tuple(redirect_uris),
     )
     with _adding(wanted, scopes) as db:
         client_id, _ = _insert_client(db, wanted)
@@ -114,6 +126,7 @@ def add_certified_client(
     mode: str,
     issuer_id: str | None = None,
     store_id: str | None = None,
+    finance: bool = False,
     scopes: Collection[str],
     tls_subject: tuple[str, str],
     redirect_uris: Collection[str] = (),
@@ -127,6 +140,7 @@ def add_certified_client(
         mode,
         issuer_id,
         store_id,
+        finance,
         in_order(scopes),
         tls_subject=read_subject(*tls_subject),
         redirect_uris=tuple(redirect_uris),
@@ -161,7 +175,7 @@ def replace_redirect_uris(client_id: str, redirect_uris: Sequence[str]) -> None:
         mode = lock_client(db, client_id)
         client = ClientRow.id == client_id
         is_store = db.scalars(select(ClientRow.store_id.is_not(None)).where(client)).one()
-        check_redirect_uris(redirect_uris, mode=mode, party_kind="store" if is_store else "issuer")
+        check_redirect_uris(redirect_uris, mode=mode, party_kind="store" if is_store else "another")
         now = clock.now(db)
         db.execute(update(ClientRow).where(client).values(redirect_uris=list(redirect_uris)))
         facts = {"client_id": client_id, "redirect_uris": list(redirect_uris)}
@@ -188,7 +202,7 @@ def list_clients() -> list[Client]:
     )
     with transaction() as db:
         rows = db.execute(select(*COLUMNS, last_used_at.label("last_used_at")).order_by(ClientRow.id)).all()
-    return [_client(row, last_used_at=row.last_used_at) for row in rows]
+    return [client_of(row, last_used_at=row.last_used_at) for row in rows]
 
 
 def read_client(client_id: str) -> Client:
@@ -197,7 +211,7 @@ def read_client(client_id: str) -> Client:
         row = db.execute(select(*COLUMNS).where(ClientRow.id == client_id)).first()
     if row is None:
         raise NotFound("There is no such client.")
-    return _client(row, last_used_at=None)
+    return client_of(row, last_used_at=None)
 
 
 def authenticate_client(client_id: str, client_secret: str) -> Client | None:
@@ -224,33 +238,7 @@ def authenticate_client(client_id: str, client_secret: str) -> Client | None:
         now = clock.read(row.now)
         if row.last_used_at is None or row.last_used_at < now - USE_NOTED_EVERY:
             _note_use(db, row.secret_id, now)
-        return _client(row, last_used_at=now)
-
-
-def find_keyed_client(db: Connection, client_id: str) -> tuple[Client, Mapping[str, Any], datetime] | None:
-    """The client of this ID that has keys and is not disabled, its JWK Set, and the time; or None."""
-    keyed = (ClientRow.id == client_id, ClientRow.auth_method == KEY_METHOD, ClientRow.disabled_at.is_(None))
-    row = db.execute(select(*COLUMNS, NOW).where(*keyed)).first()
-    if row is None or row.jwks is None:
-        return None
-    now = clock.read(row.now)
-    return _client(row, last_used_at=now), row.jwks, now
-
-
-def client_of_certificate(client_id: str, certificate: Certificate) -> Client | None:
-    """The client of this ID, where the certificate is one of its own (RFC 8705, section 2.1); or None. Raises Busy."""
-    if not is_id(client_id, "cli"):
-        return None
-    certified = (
-        ClientRow.id == client_id,
-        ClientRow.auth_method == CERTIFICATE_METHOD,
-        ClientRow.disabled_at.is_(None),
-    )
-    with transaction() as db:
-        row = db.execute(select(*COLUMNS, ClientRow.tls_subject, NOW).where(*certified)).first()
-    if row is None or row.tls_subject is None or not is_named(certificate, row.tls_subject):
-        return None
-    return _client(row, last_used_at=clock.read(row.now))
+        return client_of(row, last_used_at=now)
 
 
 COLUMNS = (
@@ -259,6 +247,7 @@ COLUMNS = (
     ClientRow.mode,
     ClientRow.issuer_id,
     ClientRow.store_id,
+    ClientRow.finance,
     ClientRow.scopes,
     ClientRow.disabled_at,
     ClientRow.created_at,
@@ -268,13 +257,13 @@ COLUMNS = (
 NOW: ColumnElement[datetime] = func.clock_timestamp().label("now")
 
 
-def _client(row: Row[*tuple[Any, ...]], *, last_used_at: datetime | None) -> Client:
+def client_of(row: Row[*tuple[Any, ...]], *, last_used_at: datetime | None) -> Client:
     return Client(
         client_id=row.id,
         name=row.name,
         mode=row.mode,
-        party_id=row.issuer_id or row.store_id,
-        party_kind="issuer" if row.issuer_id else "store",
+        party_id=party_id_of(row),
+        party_kind=party_kind_of(row),
         scopes=in_order(row.scopes),
         disabled_at=row.disabled_at,
         created_at=row.created_at,
@@ -302,6 +291,7 @@ class _Wanted:
     mode: str
     issuer_id: str | None
     store_id: str | None
+    finance: bool
     scopes: tuple[str, ...]
     jwks: Mapping[str, Any] | None = None
     tls_subject: Mapping[str, str] | None = None
@@ -313,23 +303,19 @@ class _Wanted:
             return KEY_METHOD
         return SECRET_METHOD if self.tls_subject is None else CERTIFICATE_METHOD
 
-    @property
-    def party_id(self) -> str | None:
-        return self.issuer_id or self.store_id
-
 
 @contextmanager
 def _adding(wanted: _Wanted, scopes: Collection[str]) -> Iterator[Connection]:
     """A transaction in which the client can be inserted. `scopes` as they were asked for."""
-    if (wanted.issuer_id is None) == (wanted.store_id is None):
-        raise ValueError("a client belongs to one issuer or one store")
+    if [wanted.issuer_id is not None, wanted.store_id is not None, wanted.finance].count(True) != 1:
+        raise ValueError("a client belongs to one issuer or one store, or to finance")
     _check_client(wanted, scopes)
     try:
         with transaction() as db:
             yield db
     except IntegrityError as error:
         if isinstance(error.orig, ForeignKeyViolation):
-            raise NotFound(f"There is no {wanted.party_id} in mode {wanted.mode}.") from error
+            raise NotFound(f"There is no {party_id_of(wanted)} in mode {wanted.mode}.") from error
         raise
 
 
@@ -338,9 +324,12 @@ def _check_client(wanted: _Wanted, scopes: Collection[str]) -> None:
         raise InvalidRequest("A client needs a name.", pointer="/name")
     if wanted.mode not in ("live", "test"):
         raise InvalidRequest("The mode is live or test.", pointer="/mode")
-    party_kind = "store" if wanted.issuer_id is None else "issuer"
+    party_kind = party_kind_of(wanted)
     if foreign := foreign_scopes(scopes, party_kind=party_kind):
-        raise InvalidRequest(f"Not for a client of this {party_kind}: {', '.join(foreign)}.", pointer="/scopes")
+        raise InvalidRequest(
+            f"Not for a client of {party_kind}: {', '.join(foreign)}.",
+            pointer="/scopes",
+        )
     if not scopes:
         raise InvalidRequest("A client needs at least one scope.", pointer="/scopes")
     check_redirect_uris(wanted.redirect_uris, mode=wanted.mode, party_kind=party_kind)
@@ -352,7 +341,12 @@ def _insert_client(db: Connection, wanted: _Wanted) -> tuple[str, datetime]:
     method = wanted.auth_method
     columns = {**asdict(wanted), "scopes": list(wanted.scopes), "redirect_uris": list(wanted.redirect_uris)}
     db.execute(insert(ClientRow).values(id=client_id, auth_method=method, created_at=now, **columns))
-    facts = {"client_id": client_id, "party_id": wanted.party_id, "scopes": columns["scopes"], "auth_method": method}
+    facts = {
+        "client_id": client_id,
+        "party_id": party_id_of(wanted),
+        "scopes": columns["scopes"],
+        "auth_method": method,
+    }
     if wanted.redirect_uris:
         facts["redirect_uris"] = columns["redirect_uris"]
     together(db, event_of("client_added", at=now, facts=facts))

@@ -11,16 +11,20 @@ from app.ids import CardId, CodeId, PaymentId, StoreId
 
 
 class Client(Base):
-    """A machine that may ask for access tokens on behalf of one issuer or one store, in that party's mode."""
+    """A machine that may ask for access tokens on behalf of one issuer, one store, or the finance of its mode."""
 
     __tablename__ = "client"
     __table_args__ = (
         CheckConstraint("name <> ''", name="client_name_filled"),
         CheckConstraint("mode IN ('live', 'test')", name="client_mode_known"),
-        CheckConstraint("num_nonnulls(issuer_id, store_id) = 1", name="client_of_one_party"),
+        CheckConstraint("num_nonnulls(issuer_id, store_id) + finance::int = 1", name="client_of_one_party"),
         CheckConstraint(
-            "cardinality(scopes) > 0 AND scopes <@ (ARRAY['introspect', 'client.manage', 'guard.read'] || "
-            "CASE WHEN issuer_id IS NULL THEN ARRAY['exchange', 'settle', 'refund', 'bill'] ELSE ARRAY['issue'] END)",
+            """
+            cardinality(scopes) > 0 AND scopes <@ (ARRAY['introspect', 'client.manage'] || CASE
+                WHEN finance THEN ARRAY['finance.read', 'finance.work']
+                WHEN issuer_id IS NULL THEN ARRAY['exchange', 'settle', 'refund', 'bill', 'guard.read']
+                ELSE ARRAY['issue', 'guard.read'] END)
+            """,
             name="client_scopes_of_party",
         ),
         CheckConstraint("(auth_method = 'private_key_jwt') = (jwks IS NOT NULL)", name="client_keys_of_method"),
@@ -54,6 +58,7 @@ class Client(Base):
     jwks: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     tls_subject: Mapped[dict[str, str] | None] = mapped_column(JSONB(none_as_null=True))
     redirect_uris: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    finance: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class ClientSecret(Base):

@@ -5,14 +5,26 @@ from collections.abc import Collection
 PARTY_SCOPES = {
     "issuer": ("issue", "guard.read"),
     "store": ("exchange", "settle", "refund", "bill", "guard.read"),
+    "finance": ("finance.read", "finance.work"),
 }
-#: A client of either kind may hold these besides; it has them only when they are named.
+#: A client of any kind may hold these besides; it has them only when they are named.
 SELF_SCOPES = ("introspect", "client.manage")
-ALL_SCOPES = ("issue", "exchange", "settle", "refund", "bill", "guard.read", *SELF_SCOPES)
+ALL_SCOPES = (
+    "issue",
+    "exchange",
+    "settle",
+    "refund",
+    "bill",
+    "guard.read",
+    "finance.read",
+    "finance.work",
+    *SELF_SCOPES,
+)
 
 ACCESS_TOKEN_TTL_S = 300
-#: Scopes that a client with a secret is given only when an operator insists: who issues cards should hold a key.
-KEYED_SCOPES = frozenset({"issue"})
+#: Scopes that a client with a secret is given only when an operator insists: who issues cards, or decides about
+#: stores' bills, should hold a key.
+KEYED_SCOPES = frozenset({"issue", "finance.read", "finance.work"})
 #: Scopes that give money away: who asks for one by name gets an access token that dies sooner.
 SHORT_SCOPES = frozenset({"refund"})
 SHORT_TTL_S = 120

@@ -204,6 +204,8 @@ _SCOPES = {
     "bill": "Read payments for a bill",
     "issue": "Issue cards and run programmes",
     "guard.read": "Read the alarms that concern one's own party",
+    "finance.read": "Read the bills of all stores of one's mode, and their breaks",
+    "finance.work": "Work breaks off",
     "introspect": "Ask whether an access token of one's own party is good",
     "client.manage": "Change one's own client's secrets and keys",
 }

@@ -95,7 +95,9 @@ CREATE INDEX billed_by_bill ON billed (bill_id, line_no);
 CREATE INDEX billed_by_payment ON billed (payment_id);
 
 -- Why a line did not match, and what becomes of it. `expected_minor` is what the line's payment came to, where it is this store's.
--- `paid_minor` is what is paid for the line once the break is closed: never more than was owed, but for what a second person writes off.
+-- `would_claim_minor` and `would_pay_minor` are what the proposal comes to, as it was made. Once the break is closed, `issuer_id` is
+-- the issuer that pays, and `paid_minor` what is paid for the line: never more than what it takes up (`claimed_minor`), but for what
+-- a second person writes off.
 CREATE TABLE bill_break (
     id TEXT COLLATE "C" NOT NULL,
     bill_id TEXT COLLATE "C" NOT NULL,
@@ -107,8 +109,12 @@ CREATE TABLE bill_break (
     opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
     state TEXT DEFAULT 'open' NOT NULL,
     assignee TEXT,
+    proposal_id TEXT COLLATE "C",
     proposal TEXT,
     proposed_payment_id TEXT COLLATE "C",
+    proposed_issuer_id TEXT COLLATE "C",
+    would_claim_minor BIGINT,
+    would_pay_minor BIGINT,
     reason TEXT,
     proposed_by TEXT,
     proposed_at TIMESTAMP WITH TIME ZONE,
@@ -121,23 +127,37 @@ CREATE TABLE bill_break (
     CONSTRAINT bill_break_bill_id_line_no_fkey FOREIGN KEY(bill_id, line_no) REFERENCES bill_line (bill_id, line_no),
     CONSTRAINT bill_break_bill_id_line_no_key UNIQUE (bill_id, line_no),
     CONSTRAINT bill_break_other_bill_id_fkey FOREIGN KEY(other_bill_id) REFERENCES bill (id),
+    CONSTRAINT bill_break_proposed_issuer_id_fkey FOREIGN KEY(proposed_issuer_id) REFERENCES issuer (id),
     CONSTRAINT bill_break_kind CHECK (kind IN (
         'unknown_payment', 'other_mode', 'not_this_store', 'currency_mismatch', 'duplicate_line', 'voided', 'already_billed',
         'not_settled', 'refunded_after', 'amount_over', 'amount_under'
     )),
-    CONSTRAINT bill_break_state CHECK (state IN (
-        'open', 'assigned', 'proposed', 'approved', 'resolved', 'written_off', 'rejected', 'reopened'
-    )),
-    CONSTRAINT bill_break_proposal CHECK (proposal IN ('pay_smaller', 'match_payment', 'write_off', 'reject', 'tolerance')),
-    CONSTRAINT bill_break_proposed CHECK (
-        (proposal IS NULL) = (proposed_by IS NULL) AND (proposal IS NULL) = (proposed_at IS NULL)
-        AND (proposal = 'match_payment') IS NOT DISTINCT FROM (CASE WHEN proposal IS NOT NULL THEN proposed_payment_id IS NOT NULL END)
+    CONSTRAINT bill_break_state CHECK (
+        CASE state
+            WHEN 'proposed' THEN proposal IN ('pay_smaller', 'match_payment', 'write_off', 'reject')
+            WHEN 'resolved' THEN proposal IN ('pay_smaller', 'match_payment', 'tolerance')
+            WHEN 'written_off' THEN proposal = 'write_off'
+            WHEN 'rejected' THEN proposal = 'reject'
+            WHEN 'assigned' THEN proposal IS NULL AND assignee IS NOT NULL
+            ELSE state IN ('open', 'reopened') AND proposal IS NULL
+        END IS TRUE
     ),
-    CONSTRAINT bill_break_closed CHECK ((state IN ('resolved', 'written_off', 'rejected')) = (closed_at IS NOT NULL)),
-    CONSTRAINT bill_break_paid CHECK ((state IN ('resolved', 'written_off')) = (paid_minor IS NOT NULL) AND (paid_minor IS NULL) = (claimed_minor IS NULL)),
-    CONSTRAINT bill_break_four_eyes CHECK (
-        state NOT IN ('resolved', 'written_off') OR proposal NOT IN ('write_off', 'match_payment') OR approved_by <> proposed_by
-    )
+    CONSTRAINT bill_break_proposed CHECK (
+        num_nulls(proposal, proposed_by, proposed_at) IN (0, 3)
+        AND num_nulls(proposal_id, would_claim_minor, would_pay_minor) = CASE WHEN proposal <> 'tolerance' THEN 0 ELSE 3 END
+        AND (proposed_payment_id IS NOT NULL) = (proposal IS NOT DISTINCT FROM 'match_payment')
+        AND (proposed_issuer_id IS NULL OR proposal IS NOT DISTINCT FROM 'write_off')
+    ),
+    CONSTRAINT bill_break_closed CHECK (
+        (state IN ('resolved', 'written_off', 'rejected')) = (closed_at IS NOT NULL)
+        AND num_nulls(approved_by, approved_at, closed_at) IN (0, 3)
+    ),
+    CONSTRAINT bill_break_paid CHECK (
+        (state IN ('resolved', 'written_off')) = (paid_minor IS NOT NULL)
+        AND num_nulls(paid_minor, claimed_minor) IN (0, 2)
+        AND (paid_minor IS NULL OR issuer_id IS NOT NULL AND (paid_minor > claimed_minor) = (state = 'written_off'))
+    ),
+    CONSTRAINT bill_break_four_eyes CHECK (proposal NOT IN ('write_off', 'match_payment') OR approved_by <> proposed_by)
 );
 CREATE INDEX bill_break_open ON bill_break (opened_at) WHERE closed_at IS NULL;
 CREATE INDEX bill_break_other_bill ON bill_break (other_bill_id) WHERE other_bill_id IS NOT NULL;
@@ -163,7 +183,7 @@ GRANT INSERT ON bill_part, bill_line, bill_wrong_line, tolerance TO scrip_servic
 GRANT INSERT, DELETE ON billed TO scrip_service;
 GRANT INSERT (id, bill_id, line_no, kind, other_bill_id, expected_minor, issuer_id, opened_at) ON bill_break TO scrip_service;
 GRANT UPDATE (
-    state, assignee, proposal, proposed_payment_id, reason, proposed_by, proposed_at, approved_by, approved_at, closed_at,
-    claimed_minor, paid_minor
+    issuer_id, state, assignee, proposal_id, proposal, proposed_payment_id, proposed_issuer_id, would_claim_minor, would_pay_minor,
+    reason, proposed_by, proposed_at, approved_by, approved_at, closed_at, claimed_minor, paid_minor
 ) ON bill_break TO scrip_service;
 GRANT UPDATE (tolerance_minor) ON tolerance TO scrip_service;

@@ -24,6 +24,8 @@ from app.oauth.clients import (
 )
 from app.oauth.models import Client as ClientRow
 from app.oauth.models import ClientSecret
+from app.oauth.scopes import PARTY_SCOPES
+from app.redemption.store import add_store
 from tests.oauth.conftest import STORE_SCOPES, Party
 
 
@@ -84,10 +86,28 @@ def test_a_client_needs_a_name_that_can_be_shown(bookshop: Party, name: str) -> 
 
 
 def test_a_client_belongs_to_exactly_one_party(bookshop: Party, acme: Party) -> None:
-    with pytest.raises(ValueError, match="one issuer or one store"):
+    with pytest.raises(ValueError, match="one issuer or one store, or to finance"):
         add_client(name="x", mode="test", scopes=["settle"])
-    with pytest.raises(ValueError, match="one issuer or one store"):
+    with pytest.raises(ValueError, match="one issuer or one store, or to finance"):
         add_client(name="x", mode="test", store_id=bookshop.id, issuer_id=acme.id, scopes=["settle"])
+    with pytest.raises(ValueError, match="one issuer or one store, or to finance"):
+        add_client(name="x", mode="test", store_id=bookshop.id, finance=True, scopes=["finance.read"])
+
+
+def test_a_client_of_finance_acts_for_one_mode(database: object) -> None:
+    for mode in ("live", "test"):
+        made = add_client(name="finance", mode=mode, finance=True, scopes=PARTY_SCOPES["finance"])
+        found = authenticate_client(made.client_id, made.client_secret)
+        assert found is not None
+        assert (found.party_kind, found.party_id, found.mode) == ("finance", f"finance_{mode}", mode)
+        assert listed(made.client_id).party_id == f"finance_{mode}"
+    for foreign in ("bill", "issue", "guard.read"):
+        with pytest.raises(InvalidRequest, match=foreign):
+            add_client(name="x", mode="test", finance=True, scopes=["finance.read", foreign])
+    with pytest.raises(InvalidRequest, match="finance.work"):
+        add_client(name="x", mode="test", store_id=add_store("Shop", mode="test").id, scopes=["finance.work"])
+    with pytest.raises(InvalidRequest):
+        add_client(name="x", mode="both", finance=True, scopes=["finance.read"])
 
 
 def test_test_and_live_never_mix(bookshop: Party) -> None:
@@ -104,7 +124,10 @@ def test_test_and_live_never_mix(bookshop: Party) -> None:
     ("constraint", "wrong"),
     [
         ("client_of_one_party", {"store_id": None}),
+        ("client_of_one_party", {"finance": True}),
         ("client_scopes_of_party", {"scopes": ["issue"]}),
+        ("client_scopes_of_party", {"scopes": ["finance.read"]}),
+        ("client_scopes_of_party", {"scopes": ["guard.read"], "finance": True, "store_id": None}),
         ("client_scopes_of_party", {"scopes": []}),
         ("client_mode_known", {"mode": "both"}),
         ("client_store_id_mode_fkey", {"mode": "live"}),

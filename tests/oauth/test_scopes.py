@@ -40,6 +40,8 @@ def test_an_access_token_lives_as_short_as_the_most_dangerous_scope_that_was_nam
         "refund": 120,
         "bill": 300,
         "guard.read": 300,
+        "finance.read": 300,
+        "finance.work": 300,
         "introspect": 300,
         "client.manage": 300,
     }
@@ -52,5 +54,7 @@ def test_stores_and_issuers_have_only_the_scopes_in_common_that_concern_the_clie
     assert foreign_scopes(["guard.read", "introspect", "client.manage"], party_kind="store") == []
     assert foreign_scopes(["guard.read", "introspect", "client.manage"], party_kind="issuer") == []
     assert foreign_scopes(["issue", "settle"], party_kind="store") == ["issue"]
+    assert foreign_scopes(["finance.read", "bill"], party_kind="store") == ["finance.read"]
+    assert foreign_scopes(["finance.read", "guard.read", "bill"], party_kind="finance") == ["bill", "guard.read"]
     assert foreign_scopes(["issue", "settle"], party_kind="issuer") == ["settle"]
     assert foreign_scopes(["exchange", "settle", "refund", "bill"], party_kind="store") == []
