@@ -11,7 +11,7 @@ import click
 
 from app.cli_guard import alarms, limits
 from app.cli_parties import client, issuer, store, wired
-from app.cli_reports import report
+from app.cli_reports import funds, report
 from app.config import read_argon2
 from app.db.migrate import bootstrap as make_roles
 from app.db.migrate import is_current, upgrade
@@ -135,7 +135,7 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client, limits, alarms, report):
+for group in (issuer, store, client, limits, alarms, report, funds):
     scrip.add_command(group)
 
 

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TextIO
 
 import click
 
 from app.cli_parties import MODE, wired
+from app.operators import operator
 
 if TYPE_CHECKING:  # the commands beside these need none of it
     from app.reports.asked import Month
@@ -171,3 +172,57 @@ def _telling(rows: "Iterable[Row]") -> "Iterator[Row]":
         if time.monotonic() - said_at > SAY_EVERY_S:
             click.echo(f"… {count:,} rows", err=True)
             said_at = time.monotonic()
+
+
+@click.group()
+def funds() -> None:
+    """What lies on the accounts that keep issuers' money."""
+
+
+@funds.command("enter")
+@click.argument("issuer_id", metavar="ISSUER")
+@click.argument("currency")
+@click.argument("balance")
+@click.option("--day", metavar="DATE", help="At whose end it was that; yesterday, without.")
+@wired
+def enter_balance(issuer_id: str, currency: str, balance: str, day: str | None) -> None:
+    """Record a balance that the bank's statement shows, in decimals such as 1234.50."""
+    from app.db.time import current_time
+    from app.reports.bank_balance import enter_balance
+
+    try:
+        at = date.fromisoformat(day) if day else current_time().date() - timedelta(days=1)
+    except ValueError:
+        raise click.UsageError("Write --day as 2026-11-28.") from None
+    found = enter_balance(issuer_id, currency, at, balance, operator=operator())
+    click.echo(f"{found.issuer_id}  {found.currency}  {found.day}  {balance}")
+
+
+@funds.command("import")
+@click.argument("file", type=click.File(encoding="utf-8-sig"))
+@wired
+def import_balances(file: TextIO) -> None:
+    """Record the balances of a CSV file with the columns date, issuer, currency, balance; exit 1 on a wrong line."""
+    from app.reports.bank_balance import import_balances
+    from app.reports.words import printable
+
+    found = import_balances(file, operator=operator())
+    for number, reason in found.wrong:
+        click.echo(printable(f"line {number}: {reason}"), err=True)
+    click.echo(f"{found.taken} balances recorded, {found.known} known already, {len(found.wrong)} lines wrong.")
+    sys.exit(1 if found.wrong else 0)
+
+
+@funds.command("warn")
+@click.argument("issuer_id", metavar="ISSUER")
+@click.argument("currency")
+@click.argument("least_minor", type=int, required=False)
+@wired
+def warn_below(issuer_id: str, currency: str, least_minor: int | None) -> None:
+    """Have people told when a balance is below so many minor units; without a number, nobody is."""
+    from app.reports.bank_balance import warn_below
+
+    warn_below(issuer_id, currency, least_minor)
+    click.echo(
+        "Nobody is told." if least_minor is None else f"Below {least_minor} minor units of {currency} people are told."
+    )

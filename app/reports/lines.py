@@ -47,9 +47,11 @@ def _rows(db: Connection, when: tuple[object, ...]) -> Iterator[Row]:
 
 @dataclass(frozen=True, slots=True)
 class BilledLine:
-    """What an issuer may know of a line: its own card's payment, where and when, and how much; nothing of the bill."""
+    """What an issuer may know of a line: its own card's payment, where and when, and how much; nothing of the bill.
 
-    #: The settlement's or refund's ID.
+    `id` is the settlement's or the refund's; the amount is below zero for a refund.
+    """
+
     id: str
     payment_id: str
     card_id: str
@@ -58,7 +60,6 @@ class BilledLine:
     store: str
     at: datetime
     currency: str
-    #: Below zero for a refund.
     amount_minor: int
 
 
