@@ -114,6 +114,8 @@ def _draw(book: Workbook, chart: Chart, name: str, formats: _Formats) -> None:
         for at, series in enumerate(chart.series, 1):
             value = series.values[at_row - 1]
             _put(sheet, at_row, at, value, chart.kind, chart.currency, formats, bold=False)
+    if not (chart.labels and chart.series):
+        return
     drawn = book.add_chart({"type": "line" if chart.form == "lines" else "column"})
     last = len(chart.labels)
     for at, _ in enumerate(chart.series, 1):

@@ -69,7 +69,8 @@ def import_balances(lines: Iterable[str], *, operator: str) -> Imported:
         raise WrongBalance(f"the first line is no line of CSV: {error}") from None
     if sorted(head) != sorted(COLUMNS):
         raise WrongBalance(f"the first line must name the columns {', '.join(COLUMNS)}")
-    taken, known, wrong = 0, 0, []
+    taken, known = 0, 0
+    wrong: list[tuple[int, str]] = []
     with transaction() as db:
         db.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 60000")  # the file may be on a slow disk
         today = clock.now(db).date()
