@@ -102,6 +102,20 @@ def limit_refunds(store_id: str, currency: str, limit_minor: int | None) -> None
     click.echo("No limit." if limit_minor is None else f"At most {limit_minor} minor units of {currency} a day.")
 
 
+@store.command("allow-refunds")
+@click.argument("store_id")
+@click.argument("currency")
+@click.argument("allowance_minor", type=int, required=False, default=0)
+@wired
+def allow_refunds(store_id: str, currency: str, allowance_minor: int) -> None:
+    """Let a store refund so much more than it is owed, in minor units; without a number, nothing more."""
+    from app.ids import StoreId
+    from app.redemption.refund_cover import allow_refunds
+
+    allow_refunds(StoreId(store_id), currency, allowance_minor)
+    click.echo(f"Refunds may exceed what is owed by {allowance_minor} minor units of {currency}.")
+
+
 @click.group()
 def client() -> None:
     """The machines of issuers, of stores and of finance."""

@@ -248,6 +248,12 @@ class RefundLimitReached(Refusal):
     slug = "refund-limit-reached"
 
 
+class RefundNotCovered(Refusal):
+    """The store is owed less than this refund, and its refund allowance does not cover the rest."""
+
+    slug = "refund-not-covered"
+
+
 # ── later, please ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -20,6 +20,7 @@ from app.holder import pages as holder_pages
 from app.issuance import routes as issuance_routes
 from app.issuance.letters import fill_letter
 from app.jobs.worker import Task
+from app.ledger.owed import refresh_snapshots
 from app.mail.filling import register as register_filling
 from app.mail.leasing import letters_due
 from app.mail.sending import send_due_letters
@@ -98,6 +99,7 @@ def worker_tasks() -> list[Task]:
         Task("alarm_hooks", 1, send_alarm_hooks),
         Task("forget_alarms", 3_600, forget_alarms),
         Task("funds", 3_600, watch_funds),
+        Task("snapshots", 60, refresh_snapshots),
     ]
 
 

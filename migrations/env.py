@@ -5,6 +5,7 @@ from sqlalchemy import create_engine, text
 
 import app.billing.break_models
 import app.billing.models
+import app.billing.pay_models
 import app.db.request
 import app.events.event
 import app.guard.alarm_models

@@ -6,6 +6,8 @@ from app.db.together import Write, write
 from app.ledger.models import Account
 
 FUNDING, CARD, OWED, BREAKAGE = "funding", "card", "owed", "breakage"
+BANK, GOODWILL, FRAUD_LOSS, CHARGEBACK = "bank", "goodwill", "fraud_loss", "chargeback"
+IN_TRANSIT, PAID = "in_transit", "paid"
 
 
 def account_id(kind: str, owner_id: str, currency: str) -> str:

@@ -10,13 +10,8 @@ from queue import SimpleQueue
 
 from sqlalchemy import Connection, Engine, text
 
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that must hold. `query` selects what breaks it: an identifier, and what is wrong with it."""
-
-    name: str
-    query: str
+from app.ledger.audit_paying import PAYING_CHECKS
+from app.ledger.check import Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +39,14 @@ CHECKS = (
         SELECT guarded || '.' || guard, 'missing, or does not fire always'
         FROM (VALUES
             ('transfer', 'transfer_moves_balances'), ('transfer', 'transfer_append_only'),
-            ('account', 'account_starts_at_nothing'), ('event', 'event_append_only')
+            ('account', 'account_starts_at_nothing'), ('event', 'event_append_only'),
+            ('payable', 'payable_append_only'), ('closed_month', 'closed_month_append_only')
         ) AS wanted(guarded, guard)
         LEFT JOIN pg_trigger ON tgrelid = guarded::regclass AND tgname = guard AND tgenabled = 'A'
         WHERE tgname IS NULL
         UNION ALL
         SELECT guarded, 'scrip_service may change it'
-        FROM (VALUES ('transfer'), ('account'), ('event')) AS books(guarded)
+        FROM (VALUES ('transfer'), ('account'), ('event'), ('payable'), ('closed_month')) AS books(guarded)
         WHERE has_any_column_privilege('scrip_service', guarded, 'UPDATE') OR has_table_privilege('scrip_service', guarded, 'DELETE, TRUNCATE, TRIGGER')
         """,
     ),
@@ -66,7 +62,7 @@ CHECKS = (
         FULL JOIN (
             SELECT currency, mode, sum(balance_minor) AS balances FROM account WHERE kind = 'card' GROUP BY currency, mode
         ) AS kept USING (currency, mode)
-        WHERE inward IS DISTINCT FROM balances + outward
+        WHERE inward IS DISTINCT FROM coalesce(balances, 0) + outward
         """,
     ),
     Check(
@@ -89,10 +85,17 @@ CHECKS = (
         SELECT t.id, format('%s from %s to %s', t.kind, t.debit_id, t.credit_id)
         FROM transfer t LEFT JOIN account d ON d.id = t.debit_id LEFT JOIN account c ON c.id = t.credit_id
         WHERE (
-            (t.kind, d.kind, c.kind) IN (
-                ('issue', 'funding', 'card'), ('settle', 'card', 'owed'), ('refund', 'owed', 'card'), ('lapse', 'card', 'breakage')
-            )
-            AND t.card_id = CASE WHEN d.kind = 'card' THEN d.owner_id ELSE c.owner_id END
+            CASE WHEN t.kind IN ('issue', 'settle', 'refund', 'lapse')
+                THEN (t.kind, d.kind, c.kind) IN (('issue', 'funding', 'card'), ('settle', 'card', 'owed'), ('refund', 'owed', 'card'), ('lapse', 'card', 'breakage'))
+                    AND t.card_id = CASE WHEN d.kind = 'card' THEN d.owner_id ELSE c.owner_id END AND t.document_id IS NULL
+                ELSE (t.kind, d.kind, c.kind) IN (
+                        ('send', 'owed', 'in_transit'), ('arrive', 'in_transit', 'paid'), ('return', 'in_transit', 'owed'), ('return', 'paid', 'owed'),
+                        ('goodwill', 'goodwill', 'owed'), ('fund', 'bank', 'funding'),
+                        ('adjust', 'funding', 'bank'), ('adjust', 'funding', 'goodwill'), ('adjust', 'funding', 'fraud_loss'), ('adjust', 'funding', 'chargeback'),
+                        ('adjust', 'bank', 'funding'), ('adjust', 'goodwill', 'funding'), ('adjust', 'fraud_loss', 'funding'), ('adjust', 'chargeback', 'funding')
+                    )
+                    AND (t.kind = 'goodwill' OR d.owner_id = c.owner_id) AND t.card_id IS NULL AND t.document_id IS NOT NULL
+            END
             AND (t.kind IN ('settle', 'refund')) = (t.payment_id IS NOT NULL)
             AND (t.mode, t.currency) = (d.mode, d.currency) AND (t.mode, t.currency) = (c.mode, c.currency)
             AND t.amount_minor > 0
@@ -145,14 +148,21 @@ CHECKS = (
     Check(
         "every transfer is told by an event, and the reverse",
         """
-        SELECT coalesce(payment_id, card_id), format('%s of %s at %s, transfers less events: %s', kind, amount, at, sum(times)) FROM (
-            SELECT kind, card_id, payment_id, amount_minor::text AS amount, at, 1 AS times FROM transfer
+        SELECT coalesce(payment_id, card_id, document_id), format('%s of %s at %s, transfers less events: %s', kind, amount, at, sum(times)) FROM (
+            SELECT kind, card_id, payment_id, document_id, amount_minor::text AS amount, CASE WHEN card_id IS NOT NULL THEN at END AS at, 1 AS times FROM transfer
             UNION ALL
-            SELECT CASE kind WHEN 'card_issued' THEN 'issue' WHEN 'payment_settled' THEN 'settle' WHEN 'payment_refunded' THEN 'refund' ELSE 'lapse' END,
-                   card_id, payment_id, facts->>CASE kind WHEN 'payment_settled' THEN 'settled_minor' WHEN 'payment_refunded' THEN 'refunded_minor' ELSE 'amount_minor' END, at, -1
-            FROM event WHERE kind IN ('card_issued', 'payment_settled', 'payment_refunded', 'card_lapsed')
+            SELECT CASE kind WHEN 'card_issued' THEN 'issue' WHEN 'payment_settled' THEN 'settle' WHEN 'payment_refunded' THEN 'refund' WHEN 'card_lapsed' THEN 'lapse'
+                       WHEN 'payout_sent' THEN 'send' WHEN 'payout_paid' THEN 'arrive' WHEN 'payout_returned' THEN 'return'
+                       WHEN 'goodwill_given' THEN 'goodwill' WHEN 'issuer_funded' THEN 'fund' ELSE 'adjust' END,
+                   card_id, payment_id, CASE WHEN card_id IS NULL THEN coalesce(facts->>'payout_id', facts->>'break_id', facts->>'entry_id') END,
+                   facts->>CASE kind WHEN 'payment_settled' THEN 'settled_minor' WHEN 'payment_refunded' THEN 'refunded_minor' ELSE 'amount_minor' END,
+                   CASE WHEN card_id IS NOT NULL THEN at END, -1
+            FROM event WHERE kind IN (
+                'card_issued', 'payment_settled', 'payment_refunded', 'card_lapsed',
+                'payout_sent', 'payout_paid', 'payout_returned', 'goodwill_given', 'issuer_funded', 'account_adjusted'
+            )
         ) AS both_sides
-        GROUP BY kind, card_id, payment_id, amount, at HAVING sum(times) <> 0
+        GROUP BY kind, card_id, payment_id, document_id, amount, at HAVING sum(times) <> 0
         """,
     ),
     Check(
@@ -285,6 +295,7 @@ CHECKS = (
         "every request that was carried out has its answer",
         "SELECT party_id || ' ' || reference, operation || ' without an answer' FROM request WHERE answer IS NULL",
     ),
+    *PAYING_CHECKS,
 )
 
 

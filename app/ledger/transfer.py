@@ -15,13 +15,15 @@ def transfer_of(
     debit_id: str,
     credit_id: str,
     mode: str,
-    card_id: CardId,
+    card_id: CardId | None = None,
     payment_id: PaymentId | None = None,
+    document_id: str | None = None,
     at: datetime,
 ) -> Write:
     """The insert of one transfer, for `together`: `amount` leaves the debit account and enters the credit account.
 
-    The database refuses it when a card's balance would fall below zero; the verbs decide before, under the card's lock.
+    It is a card's, or of the document that bears it out. The database refuses it when a card's balance would fall below
+    zero, or nothing bears it out; the verbs decide before, under locks.
     """
     return _transfer(
         id=new_id("tra"),
@@ -33,6 +35,7 @@ def transfer_of(
         mode=mode,
         card_id=card_id,
         payment_id=payment_id,
+        document_id=document_id,
         at=at,
     )
 

@@ -17,6 +17,7 @@ class Store(Base):
         CheckConstraint("mode IN ('live', 'test')", name="store_mode"),
         CheckConstraint("jsonb_typeof(refund_limits) = 'object'", name="store_refund_limits_object"),
         CheckConstraint("cardinality(origins) <= 10", name="store_origins_few"),
+        CheckConstraint("jsonb_typeof(refund_allowances) = 'object'", name="store_refund_allowances_object"),
     )
 
     id: Mapped[StoreId] = mapped_column(primary_key=True)
@@ -25,6 +26,7 @@ class Store(Base):
     created_at: Mapped[At]
     refund_limits: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
     origins: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    refund_allowances: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
 
 
 class CodeToken(Base):

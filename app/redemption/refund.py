@@ -18,6 +18,7 @@ from app.redemption import rules
 from app.redemption.holds import Locked, change_payment, keep_for, lock_payment
 from app.redemption.models import RefundRow
 from app.redemption.payment import Payment, described_with
+from app.redemption.refund_cover import check_cover
 from app.redemption.refund_limit import check_limit
 
 
@@ -44,7 +45,7 @@ def refund_payment(
 
     An open key and an open hold stay as they are. A spent or lapsed card becomes active, and gets a new link, as does
     one whose link has lapsed. `is_limited`: the store's refund limit counts for who asks.
-    Raises NotFound, CurrencyMismatch, AmountOverSettled, RefundLimitReached, ReferenceReused, Busy.
+    Raises NotFound, CurrencyMismatch, AmountOverSettled, RefundLimitReached, RefundNotCovered, ReferenceReused, Busy.
     """
     with transaction() as db:
         locked = lock_payment(db, payment_id, store_id=store_id, reference=reference)
@@ -53,6 +54,7 @@ def refund_payment(
         rules.decide_refund(locked.payment, amount)
         if is_limited:
             check_limit(db, store_id, amount, locked.now)
+        check_cover(db, store_id, amount)
         changes = {"refunded_minor": locked.payment.refunded_minor + amount.amount_minor}
         if locked.payment.state == "held":
             changes["balance_minor"] = locked.balance_minor + amount.amount_minor

@@ -151,7 +151,7 @@ def post_extend(body: dict[str, Any], payment_id: PaymentId) -> Response:
     body=schemas.RefundIn,
     answer=schemas.RefundOut,
     status=201,
-    refuses=(errors.CurrencyMismatch, errors.AmountOverSettled, errors.RefundLimitReached),
+    refuses=(errors.CurrencyMismatch, errors.AmountOverSettled, errors.RefundLimitReached, errors.RefundNotCovered),
 )
 def post_refund(body: dict[str, Any], payment_id: PaymentId) -> Response:
     """Refund a settled payment"""

@@ -45,6 +45,7 @@ STATUS: Mapping[type[errors.Refusal], int] = {
     errors.AmountOverHold: 422,
     errors.AmountOverSettled: 422,
     errors.RefundLimitReached: 422,
+    errors.RefundNotCovered: 422,
     errors.AmountOutsideProgramme: 422,
     errors.IssuingLimitReached: 422,
     errors.ReferenceReused: 422,

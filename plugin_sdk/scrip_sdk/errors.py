@@ -151,6 +151,7 @@ BY_SLUG: dict[str, type[ScripError]] = {
     "amount-over-hold": AmountTooHigh,
     "amount-over-settled": AmountTooHigh,
     "refund-limit-reached": AmountTooHigh,
+    "refund-not-covered": AmountTooHigh,
     "try-later": TryLater,
     "captcha-needed": NotAllowed,
     "busy": ServiceUnavailable,

@@ -35,10 +35,10 @@ def fill(admin: Connection, *, seed: int = 1) -> Population:
 
 def empty(admin: Connection) -> None:
     """Takes everything out again."""
-    for table in ("transfer", "event"):
+    for table in ("transfer", "event", "payable"):
         admin.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER {table}_append_only")
     admin.exec_driver_sql("TRUNCATE issuer, store, account, request, letter, event CASCADE")
-    for table in ("transfer", "event"):
+    for table in ("transfer", "event", "payable"):
         admin.exec_driver_sql(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_append_only")
     admin.commit()
 

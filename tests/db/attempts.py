@@ -168,6 +168,8 @@ NOT_EVEN_FOR_THE_OWNER = [
     "UPDATE event SET facts = '{}'",
     "DELETE FROM event",
     "TRUNCATE event",
+    "UPDATE payable SET amount_minor = 1",
+    "DELETE FROM closed_month",
 ]
 
 

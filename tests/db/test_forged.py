@@ -47,7 +47,7 @@ FORGED: list[tuple[str, Row, Row, str]] = [
     ("so much that the balance overflows", REFUND, {"amount_minor": 2**63 - 1}, "22003"),
     ("more than the balance", SETTLE, {"amount_minor": 2_001}, "account_balance_not_negative"),
     ("no amount", SETTLE, {"amount_minor": None}, "23502"),
-    ("an unknown kind", SETTLE, {"kind": "gift"}, "transfer_kind"),
+    ("an unknown kind", SETTLE, {"kind": "gift"}, "transfer_"),
     ("from a card to itself", SETTLE, {"credit_id": "{a}:card:GBP"}, "transfer_"),
     ("from a card to a card", SETTLE, {"credit_id": "{b}:card:GBP"}, "transfer_between"),
     ("from a card to a card, as a refund", REFUND, {"debit_id": "{b}:card:GBP"}, "transfer_between"),
@@ -102,7 +102,7 @@ def insert(db: Connection[Any], table: str, row: Row, names: dict[str, str]) -> 
     """Inserts a row; a value in braces is one of the world's identifiers."""
     values = {name: value.format(**names) if isinstance(value, str) else value for name, value in row.items()}
     if table == "transfer":
-        values["at"] = "now"
+        values.setdefault("at", "now")
     columns, marks = map(sql.Identifier, values), sql.SQL(", ").join(sql.Placeholder() * len(values))
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})")
     db.execute(statement.format(sql.Identifier(table), sql.SQL(", ").join(columns), marks), list(values.values()))

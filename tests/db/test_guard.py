@@ -57,15 +57,18 @@ def test_as_the_owner_the_migrator_meets_the_triggers(urls: dict[str, str], move
 # ── the rights to the letter: no list of attempts is ever complete ─────────────────────────────────────────────────
 
 
-BOOKS = ("account", "event", "transfer")
+BOOKS = ("account", "closed_month", "event", "payable", "transfer")
 INSERTED = {
     "account": "id kind owner_id currency mode",
     "event": "id at kind actor request_id card_id payment_id facts",
-    "transfer": "id kind debit_id credit_id amount_minor currency mode card_id payment_id at",
+    "transfer": "id kind debit_id credit_id amount_minor currency mode card_id payment_id document_id at",
 }
+#: Inserted as whole rows.
+WHOLE = ("closed_month", "payable")
 #: Who may do what to which column; "" stands for the whole table. Beside the owner, that is all.
 RIGHTS = {
     *((f"scrip_{who}", "SELECT", table, "") for who in ("service", "reader") for table in BOOKS),
+    *(("scrip_service", "INSERT", table, "") for table in WHOLE),
     *(("scrip_service", "INSERT", table, name) for table, names in INSERTED.items() for name in names.split()),
 }
 

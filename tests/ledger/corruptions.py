@@ -36,20 +36,38 @@ class Noticed:
         return any(self.named in subjects for subjects in self.subjects.values())
 
 
-#: Follows from the other checks: kept because it is the sentence that finance asks for.
-EQUATION = "issued + refunded = balances + settled + lapsed, by currency and mode"
+#: They follow from the other checks: kept because they are the sentences that finance asks for.
+EQUATIONS = {
+    "issued + refunded = balances + settled + lapsed, by currency and mode",
+    "what is owed to a store is settled - refunded + written off - sent + returned",
+}
+
+_GUARDED = ("transfer", "event", "account", "payable", "closed_month")
+_TRIGGERS = (
+    ("transfer", "transfer_moves_balances"),
+    ("transfer", "transfer_append_only"),
+    ("account", "account_starts_at_nothing"),
+    ("event", "event_append_only"),
+    ("payable", "payable_append_only"),
+    ("closed_month", "closed_month_append_only"),
+)
 
 _BOOKED = "SELECT id, card_id || ':card:' || currency AS named FROM transfer WHERE kind = "
 _OTHER = "(SELECT min(o.id) FROM {0} o WHERE o.id <> %(id)s AND o.{1} <> %(card_id)s)"
 _COPY_OF_TRANSFER = (
     "INSERT INTO transfer SELECT 'tra_copy', kind, debit_id, credit_id, amount_minor, currency, mode, card_id,"
-    " payment_id, at, recorded_at FROM transfer WHERE id = %(id)s"
+    " payment_id, at, recorded_at, document_id FROM transfer WHERE id = %(id)s"
 )
 
 
 def _of_kind(name: str, change: str) -> list[Corruption]:
-    kinds = ("issue", "settle", "refund", "lapse")
-    return [Corruption(f"{kind}: {name}", f"{_BOOKED}'{kind}'", change) for kind in kinds]
+    """Of each kind of transfer: those of cards, and those of documents."""
+    of_cards = [(kind, f"{_BOOKED}'{kind}'") for kind in ("issue", "settle", "refund", "lapse")]
+    documents = "SELECT id, document_id AS named FROM transfer WHERE kind = "
+    of_documents = [
+        (kind, f"{documents}'{kind}'") for kind in ("send", "arrive", "return", "goodwill", "fund", "adjust")
+    ]
+    return [Corruption(f"{kind}: {name}", pick, change) for kind, pick in of_cards + of_documents]
 
 
 BOOKS = [
@@ -57,6 +75,16 @@ BOOKS = [
     *_of_kind("a missing transfer", "DELETE FROM transfer WHERE id = %(id)s"),
     *_of_kind("a doubled row", _COPY_OF_TRANSFER),
     *_of_kind("of nothing", "UPDATE transfer SET amount_minor = 0 WHERE id = %(id)s"),
+    Corruption(
+        "of nobody",
+        "SELECT id, id AS named FROM transfer",
+        "UPDATE transfer SET document_id = NULL, card_id = NULL WHERE id = %(id)s",
+    ),
+    Corruption(
+        "of a card and of a document",
+        "SELECT id, id AS named FROM transfer WHERE card_id IS NOT NULL",
+        "UPDATE transfer SET document_id = 'ent_fund' WHERE id = %(id)s",
+    ),
     Corruption(
         "the two legs swapped",
         "SELECT id, id AS named FROM transfer",
@@ -237,7 +265,8 @@ PAYMENTS = [
     Corruption(
         "refunded before it was settled",
         "SELECT t.id, t.payment_id AS named FROM transfer t JOIN refund r ON r.payment_id = t.payment_id"
-        " JOIN card c ON c.id = t.card_id WHERE t.kind = 'settle' AND c.state = 'active'",
+        " JOIN card c ON c.id = t.card_id WHERE t.kind = 'settle' AND c.state = 'active'"
+        " AND t.credit_id NOT IN (SELECT account_id FROM account_snapshot)",
         "UPDATE transfer SET recorded_at = now() WHERE id = %(id)s",
         sole="no payment was refunded before",
     ),
@@ -414,6 +443,122 @@ KEYS = [
     ),
 ]
 
+_UNPAID = "SELECT id, bill_id AS named FROM payable WHERE id NOT IN (SELECT payable_id FROM payout_payable)"
+
+PAYING = [
+    Corruption(
+        "an entry at another time",
+        "SELECT id, document_id AS named FROM transfer WHERE kind IN ('fund', 'adjust')",
+        "UPDATE transfer SET at = at + interval '1 month' WHERE id = %(id)s",
+        sole="every payout, write-off and entry",
+    ),
+    Corruption(
+        "an adjustment booked in the books, and not decided",
+        "SELECT id, id AS named FROM entry WHERE state = 'booked'",
+        "UPDATE entry SET state = 'proposed' WHERE id = %(id)s",
+    ),
+    Corruption(
+        "goodwill for a break that was not written off",
+        "SELECT id, id AS named FROM bill_break WHERE state = 'written_off'",
+        "UPDATE bill_break SET state = 'resolved' WHERE id = %(id)s",
+    ),
+    Corruption(
+        "goodwill of another issuer",
+        "SELECT id, document_id AS named FROM transfer WHERE kind = 'goodwill'",
+        "INSERT INTO account VALUES ('iss_x:goodwill:GBP', 'goodwill', 'iss_x', 'GBP', 'live');"
+        " UPDATE transfer SET debit_id = 'iss_x:goodwill:GBP' WHERE id = %(id)s",
+    ),
+    Corruption(
+        "sent to another store",
+        "SELECT id, document_id AS named FROM transfer WHERE kind = 'send'",
+        "UPDATE transfer SET credit_id = (SELECT min(id) FROM account WHERE kind = 'in_transit' AND id <> credit_id) WHERE id = %(id)s",
+    ),
+    Corruption(
+        "a payout that was sent says that it was not",
+        "SELECT id, id AS named FROM payout WHERE state = 'in_transit'",
+        "UPDATE payout SET state = 'left_out', sent_at = NULL WHERE id = %(id)s",
+    ),
+    Corruption(
+        "a payable of another amount",
+        _UNPAID,
+        "UPDATE payable SET amount_minor = amount_minor + 1 WHERE id = %(id)s",
+        sole="every payable",
+    ),
+    Corruption("a payable gone", _UNPAID, "DELETE FROM payable WHERE id = %(id)s"),
+    Corruption(
+        "a payable of a bill that nobody approved",
+        "SELECT id, id AS named FROM bill WHERE state = 'approved'",
+        "UPDATE bill SET state = 'matched', closed_by = NULL, closed_at = NULL WHERE id = %(id)s",
+    ),
+    Corruption(
+        "what a bill takes up, changed after it was approved",
+        "SELECT movement_id AS id, bill_id AS named FROM billed",
+        "UPDATE billed SET amount_minor = amount_minor + 1 WHERE movement_id = %(id)s",
+    ),
+    Corruption(
+        "a drafted payout of another amount",
+        "SELECT id, id AS named FROM payout WHERE state = 'drafted'",
+        "UPDATE payout SET amount_minor = amount_minor + 1 WHERE id = %(id)s",
+        sole="every payout is the sum",
+    ),
+    Corruption(
+        "a payout of another issuer's money",
+        "SELECT id, id AS named FROM payout",
+        "UPDATE payout SET issuer_id = 'iss_x' WHERE id = %(id)s",
+    ),
+    Corruption(
+        "a payout whose run was never released",
+        "SELECT id, id AS named FROM payout WHERE state IN ('in_transit', 'paid')",
+        "UPDATE payout SET run_id = 'run_drafted' WHERE id = %(id)s",
+    ),
+    Corruption(
+        "a payable that is paid twice",
+        "SELECT l.payable_id AS id, l.payable_id AS named FROM payout_payable l JOIN payout p ON p.id = l.payout_id WHERE p.state = 'paid'",
+        "INSERT INTO payout_payable SELECT 'out_x', payable_id, true FROM payout_payable WHERE payable_id = %(id)s",
+        sole="a payable is in one live payout",
+    ),
+    Corruption(
+        "a payable that is free while it is paid",
+        "SELECT l.payable_id AS id, l.payable_id AS named FROM payout_payable l WHERE is_live",
+        "UPDATE payout_payable SET is_live = false WHERE payable_id = %(id)s",
+    ),
+    Corruption(
+        "released by who drafted it",
+        "SELECT id, id AS named FROM payment_run WHERE state = 'released'",
+        "UPDATE payment_run SET released_by = drafted_by WHERE id = %(id)s",
+        sole="who drafted a run",
+    ),
+    Corruption(
+        "booked by who proposed it",
+        "SELECT id, id AS named FROM entry WHERE (kind, state) = ('adjust', 'booked')",
+        "UPDATE entry SET decided_by = proposed_by WHERE id = %(id)s",
+    ),
+    Corruption(
+        "a snapshot of more than was recorded",
+        "SELECT account_id AS id, account_id AS named FROM account_snapshot",
+        "UPDATE account_snapshot SET balance_minor = balance_minor + 1 WHERE account_id = %(id)s",
+        sole="every snapshot",
+    ),
+    Corruption(
+        "recorded where a snapshot has looked already",
+        "SELECT t.id, t.credit_id AS named FROM transfer t JOIN account_snapshot s ON s.account_id = t.credit_id"
+        " WHERE t.recorded_at >= s.up_to AND t.kind = 'settle' AND t.payment_id NOT IN (SELECT payment_id FROM refund)"
+        " AND (SELECT state FROM card WHERE id = t.card_id) = 'active'",
+        "UPDATE transfer SET recorded_at = '2026-01-01' WHERE id = %(id)s",
+    ),
+    Corruption(
+        "a month skipped",
+        "SELECT max(month) AS id, 'live ' || max(month) AS named FROM closed_month",
+        "DELETE FROM closed_month WHERE month = (SELECT max(month) FROM closed_month WHERE month < %(id)s)",
+        sole="months close one after the other",
+    ),
+    Corruption(
+        "a month closed before it was over",
+        "SELECT max(month) AS id, 'live ' || max(month) AS named FROM closed_month",
+        "UPDATE closed_month SET closed_at = closed_at - interval '2 months' WHERE month = %(id)s",
+    ),
+]
+
 GUARDS = [
     *(
         Corruption(
@@ -422,12 +567,7 @@ GUARDS = [
             f"ALTER TABLE {table} {change} TRIGGER {trigger}",
             sole="the guards",
         )
-        for table, trigger in (
-            ("transfer", "transfer_moves_balances"),
-            ("transfer", "transfer_append_only"),
-            ("account", "account_starts_at_nothing"),
-            ("event", "event_append_only"),
-        )
+        for table, trigger in _TRIGGERS
         for how, change in {"disabled": "DISABLE", "only where no replica writes": "ENABLE"}.items()
     ),
     *(
@@ -437,15 +577,17 @@ GUARDS = [
             f"GRANT {right} ON {table} TO scrip_service",
             sole="the guards",
         )
-        for table in ("transfer", "account", "event")
+        for table in _GUARDED
         for right in ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
     ),
 ]
 
-CORRUPTIONS = [*BOOKS, *PAYMENTS, *KEYS, *GUARDS]
+CORRUPTIONS = [*BOOKS, *PAYMENTS, *KEYS, *PAYING, *GUARDS]
 
-_GUARDED = ("transfer", "event", "account")
-_UNIQUE = ("payment_one_held", "code_one_not_dead", "claim_link_one_waiting", "transfer_one_issue")
+_UNIQUE = (
+    *("payment_one_held", "code_one_not_dead", "claim_link_one_waiting", "transfer_one_issue"),
+    *("transfer_one_of_document", "payout_payable_one_live"),
+)
 
 
 def take_constraints_away(db: Connection) -> None:
@@ -478,10 +620,5 @@ def _change_books(db: Connection, corruption: Corruption, row: Mapping[str, Any]
         db.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER USER")
     for change in corruption.change.split(";"):
         assert db.exec_driver_sql(change, dict(row)).rowcount > 0, f"did nothing: {corruption.name}"
-    for table, trigger in (
-        ("transfer", "transfer_moves_balances"),
-        ("transfer", "transfer_append_only"),
-        ("account", "account_starts_at_nothing"),
-        ("event", "event_append_only"),
-    ):
+    for table, trigger in _TRIGGERS:
         db.exec_driver_sql(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")

@@ -12,7 +12,8 @@ from app.config import Settings
 from app.db.embedded import EmbeddedPostgres
 from app.db.transaction import transaction
 from app.ledger import audit as auditing
-from app.ledger.audit import CHECKS, Check, audit
+from app.ledger.audit import CHECKS, audit
+from app.ledger.check import Check
 from app.redemption.refund import refund_payment
 from tests.world import World, gbp, make_world, reference
 

@@ -175,7 +175,7 @@ def _send(client: Client, one: Instruction) -> str | None:
 def _decide(error: ScripError) -> _Outcome:
     """What a refusal means for an instruction, and whether the next one would hear the same."""
     asked_s = getattr(error, "retry_after_s", None) or 0
-    if error.slug == "refund-limit-reached":
+    if error.slug in ("refund-limit-reached", "refund-not-covered"):
         return _Outcome("put_off", error.slug, wait_s=LIMIT_WAIT_S)
     if not error.worth_repeating:
         return _Outcome("dead", error.slug)

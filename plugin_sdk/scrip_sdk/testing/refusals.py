@@ -28,6 +28,10 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
     "amount-over-hold": (422, "The amount is more than the payment still holds."),
     "amount-over-settled": (422, "The amount is more than was settled and not yet refunded."),
     "refund-limit-reached": (422, "The store's daily limit for refunds by clients with a secret is reached."),
+    "refund-not-covered": (
+        422,
+        "The store is owed less than this refund, and its refund allowance does not cover the rest.",
+    ),
     "try-later": (429, "Too many tries; wait before the next."),
     "busy": (503, "The service is busy: try again shortly, with the same Idempotency-Key."),
     # What follows comes from HTTP itself; the first one's slug is not-found too.
