@@ -9,10 +9,12 @@ from sqlalchemy import Connection
 from app.reports.ageing import ageing
 from app.reports.asked import Asked
 from app.reports.breakage import breakage
+from app.reports.funding import funding
 from app.reports.journal import journal
 from app.reports.liability import liability
 from app.reports.lines import lines
 from app.reports.report import Note, Report
+from app.reports.safeguarding import safeguarding
 from app.reports.statement import statement
 from app.reports.volume import volume
 
@@ -34,6 +36,8 @@ KINDS: Mapping[str, Kind] = {
     "breakage": Kind(breakage, "moment", "What lapsed, and how fast cards are redeemed."),
     "volume": Kind(volume, "month", "What was issued, settled, refunded and lapsed in twelve months."),
     "lines": Kind(lines, "month", "Each matched line, traced to its card and issuer.", by=("issuer", "store")),
+    "funding": Kind(funding, "moment", "What issuers paid in and issued, and what must be on their accounts."),
+    "safeguarding": Kind(safeguarding, "month", "Whether what must be there was there, day by day."),
     "journal": Kind(journal, "month", "Every movement of money as debit and credit, sealed by a hash."),
 }
 

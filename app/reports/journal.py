@@ -91,11 +91,17 @@ def _owner(moved: Any, prefix: str) -> str | None:
     return next((owner for owner in owners if owner.startswith(prefix)), None)
 
 
+# A payout's accounts are its store's; whose money it is, the payout says.
 _POSTED = f"""
-SELECT t.id, t.kind, t.debit_id, t.credit_id, t.amount_minor, t.currency, t.card_id, t.payment_id, NULL AS document_id, t.at, {POSTED} AS posted,
-    c.issuer_id, c.programme_id
-FROM transfer t LEFT JOIN card c ON c.id = t.card_id
-WHERE t.mode = $1 AND {POSTED} >= $2 AND {POSTED} < $3
-    AND ($4::text IS NULL OR c.issuer_id = $4 OR split_part(t.debit_id, ':', 1) = $4 OR split_part(t.credit_id, ':', 1) = $4)
-ORDER BY posted, t.id
+SELECT t.id, t.kind, t.debit_id, t.credit_id, t.amount_minor, t.currency, t.card_id, t.payment_id, t.document_id, t.at, t.posted,
+    coalesce(c.issuer_id, p.issuer_id) AS issuer_id, c.programme_id
+FROM (
+    SELECT t.id, t.kind, t.debit_id, t.credit_id, t.amount_minor, t.currency, t.card_id, t.payment_id, t.document_id, t.at, {POSTED} AS posted
+    FROM transfer t WHERE t.mode = $1 AND t.at < $3
+) AS t
+LEFT JOIN card c ON c.id = t.card_id
+LEFT JOIN payout p ON p.id = t.document_id
+WHERE t.posted >= $2 AND t.posted < $3
+    AND ($4::text IS NULL OR coalesce(c.issuer_id, p.issuer_id, split_part(t.debit_id, ':', 1)) = $4)
+ORDER BY t.posted, t.id
 """
