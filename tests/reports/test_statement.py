@@ -65,10 +65,10 @@ def test_what_is_of_a_month_is_decided_to_the_microsecond(world: World, urls: di
     """A movement in the first moment is the month's, as one in the last; one at the first of the next is not."""
     march = Month(2025, 3)
     placed = {100: march.start - clock.TICK, 300: march.start, 500: march.end - clock.TICK, 700: march.end}
+    cards = {minor: world.issue(minor).id for minor in placed}
     with hand(urls) as db:
         for minor, at in placed.items():
-            card_id = world.issue(minor).id
-            db.exec_driver_sql("UPDATE transfer SET at = $1 WHERE card_id = $2", (at, card_id))
+            db.exec_driver_sql("UPDATE transfer SET at = $1 WHERE card_id = $2", (at, cards[minor]))
         [row] = named(build_report(db, "statement", asked_of(world, "2025-03")))
         assert (row["opening"], row["funded"], row["closing"]) == (100, 800, 900)
         for as_of, worth in ((march.start, 100), (march.end, 900), (march.end + clock.TICK, 1_600)):
@@ -113,8 +113,9 @@ def test_a_transfer_too_many_is_told_against_both(world: World, urls: dict[str, 
     asked = asked_of(world, str(Month.of(clock.here())), as_of=clock.here())
     with hand(urls) as db:
         db.exec_driver_sql(
-            "INSERT INTO transfer (id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, payment_id, at)"
-            " VALUES ('tra_x', 'settle', $1, 'str_x:owed:GBP', 11, 'GBP', 'test', $2, 'pay_x', now())",
+            "INSERT INTO transfer "
+            "(id, kind, debit_id, credit_id, amount_minor, currency, mode, card_id, payment_id, at) "
+            "VALUES ('tra_x', 'settle', $1, 'str_x:owed:GBP', 11, 'GBP', 'test', $2, 'pay_x', now())",
             (f"{card.id}:card:GBP", card.id),
         )
         lines, notes = read_statement(db, asked)
