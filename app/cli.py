@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
+from app.cli_breaks import breaks
 from app.cli_guard import alarms, limits
+from app.cli_matching import bills, tolerance
 from app.cli_parties import client, issuer, store, wired
 from app.cli_reports import funds, report
 from app.config import read_argon2
@@ -135,7 +137,7 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client, limits, alarms, report, funds):
+for group in (issuer, store, client, bills, breaks, tolerance, report, funds, limits, alarms):
     scrip.add_command(group)
 
 

@@ -95,6 +95,7 @@ class Settings:
     captcha_cost: int = 4_000
     metrics_dir: Path | None = None
     alarms: Alarms = field(default_factory=Alarms)
+    self_bill_after_days: int = 0
 
     @property
     def loopback(self) -> bool:
@@ -130,6 +131,7 @@ class Settings:
             captcha_cost=whole(environ, "CAPTCHA_COST", 4_000, least=20, most=40_000),
             metrics_dir=own_folder(environ, "PROMETHEUS_MULTIPROC_DIR"),
             alarms=read_alarms(environ),
+            self_bill_after_days=whole(environ, "SELF_BILL_AFTER_DAYS", 0, least=0),
         )
 
 

@@ -254,6 +254,45 @@ class RefundNotCovered(Refusal):
     slug = "refund-not-covered"
 
 
+# ── bills and breaks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BillUnreadable(Refusal):
+    """The bill's file cannot be read."""
+
+    slug = "bill-unreadable"
+
+
+class BillClosed(Refusal):
+    """The bill is not matched yet, or is closed already."""
+
+    slug = "bill-closed"
+
+
+class BreakClosed(Refusal):
+    """The break is closed: reopen it first."""
+
+    slug = "break-closed"
+
+
+class BreakOpen(Refusal):
+    """The break is open as it is."""
+
+    slug = "break-open"
+
+
+class BreakChanged(Refusal):
+    """The break is not as it was when this was proposed."""
+
+    slug = "break-changed"
+
+
+class SecondPersonNeeded(Refusal):
+    """Who proposed this cannot approve it."""
+
+    slug = "second-person-needed"
+
+
 # ── later, please ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

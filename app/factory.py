@@ -1,14 +1,20 @@
 """Wires everything: settings, rooms, letters, tasks."""
 
+from functools import partial
+
 from flask import Blueprint, Flask, Response, jsonify
 from sqlalchemy.orm import configure_mappers
 
 from app import config
 from app.alarms import routes as alarm_routes
+from app.billing import routes as billing_routes
+from app.billing.self_bill import self_bill
+from app.billing.work import work_on_bills
 from app.checkout import pages as checkout_pages
 from app.checkout.release import release_abandoned
 from app.db.request import forget_old_requests
 from app.db.transaction import transaction
+from app.finance import routes as finance_routes
 from app.guard import pages as guard_pages
 from app.guard import request_limits
 from app.guard.alarm_sending import send_alarm_hooks, send_alarm_mail
@@ -24,6 +30,7 @@ from app.ledger.owed import refresh_snapshots
 from app.mail.filling import register as register_filling
 from app.mail.leasing import letters_due
 from app.mail.sending import send_due_letters
+from app.oauth import bearer
 from app.oauth import routes as oauth_routes
 from app.oauth.authorization_request import forget_old_requests as forget_authorization_requests
 from app.oauth.refused import forget_revoked_tokens
@@ -58,8 +65,12 @@ def create_app(settings: config.Settings) -> Flask:
     api = make_api(app)
     api.register_blueprint(issuance_routes.blueprint)
     api.register_blueprint(redemption_routes.blueprint)
+    api.register_blueprint(billing_routes.blueprint)
+    admits = partial(bearer.may_send_large, scope="bill")
+    requests.allow_large("/v1/bills", requests.Large(billing_routes.MOST_BYTES, admits))
     api.register_blueprint(alarm_routes.blueprint)
     api.register_blueprint(report_routes.blueprint)
+    api.register_blueprint(finance_routes.blueprint)
     app.register_blueprint(oauth_routes.blueprint)
     app.register_blueprint(guard_pages.blueprint)
     app.register_blueprint(holder_pages.blueprint)
@@ -86,6 +97,8 @@ def worker_tasks() -> list[Task]:
         Task("letters", 1, send_due_letters),
         Task("expire", 1, expire_due),
         Task("release", 1, release_abandoned),
+        Task("bills", 1, work_on_bills),
+        Task("self_bill", 3_600, self_bill),
         Task("forget_requests", 3_600, forget_old_requests),
         Task("forget_assertions", 600, forget_spent),
         Task("forget_revoked", 600, forget_revoked_tokens),

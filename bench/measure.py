@@ -166,7 +166,8 @@ def _parties(admin_url: str) -> tuple[str, str, str, str, str]:
 
 
 def _client(kind: str, party_id: str, mode: str) -> NewClient:
-    return add_client(name="bench", mode=mode, scopes=PARTY_SCOPES[kind], **{f"{kind}_id": party_id})
+    party: dict[str, Any] = {f"{kind}_id": party_id}
+    return add_client(name="bench", mode=mode, scopes=PARTY_SCOPES[kind], **party)
 
 
 def _figures(bench: Bench, amounts: Amounts, say: Callable[[str], None]) -> Figures:

@@ -56,24 +56,27 @@ class Machine:
 
 @dataclass(frozen=True)
 class Api:
-    """A world over HTTP: its issuer and its two stores."""
+    """A world over HTTP: its issuer, its two stores, and the finance of its mode, which is that of every world."""
 
     world: World
     acme: Machine
     bookshop: Machine
     toyshop: Machine
+    finance: Machine
 
     def machine(self, path: str) -> Machine:
-        """Who may post there: the issuer, or Bookshop."""
+        """Who may post there: the issuer, Bookshop, or finance."""
+        if path.startswith("/v1/breaks"):
+            return self.finance
         return self.bookshop if path.startswith("/v1/payments") else self.acme
 
 
 def api_of(client: FlaskClient, world: World, *, mode: str = "test") -> Api:
     """The world's parties, each with a client that holds all scopes of its kind."""
-    stores = [store_machine(client, store, mode=mode) for store in (world.bookshop, world.toyshop)]
+    bookshop, toyshop = (store_machine(client, store, mode=mode) for store in (world.bookshop, world.toyshop))
     acme = issuer_machine(client, world.issuer_id, mode=mode)
     assert acme.access_token  # the very first one makes a signing key
-    return Api(world, acme, *stores)
+    return Api(world, acme, bookshop, toyshop, finance_machine(client, mode=mode))
 
 
 def other_api(client: FlaskClient) -> Api:
@@ -87,6 +90,10 @@ def store_machine(client: FlaskClient, store_id: str, *, mode: str = "test") -> 
 
 def issuer_machine(client: FlaskClient, issuer_id: str, *, mode: str = "test") -> Machine:
     return _machine(client, mode=mode, issuer_id=issuer_id, scopes=PARTY_SCOPES["issuer"])
+
+
+def finance_machine(client: FlaskClient, *, mode: str = "test") -> Machine:
+    return _machine(client, mode=mode, finance=True, scopes=PARTY_SCOPES["finance"])
 
 
 def _machine(client: FlaskClient, **more: Any) -> Machine:

@@ -220,7 +220,7 @@ def test_every_scope_is_described_for_its_party() -> None:
     assert set(told) == set(ALL_SCOPES)
     for scope in {scope for scopes in PARTY_SCOPES.values() for scope in scopes}:
         parties = [f"{party}s" for party, scopes in PARTY_SCOPES.items() if scope in scopes]
-        assert told[scope] == ("both" if len(parties) == 2 else parties[0]), scope
+        assert told[scope] == " and ".join(parties).replace("finances", "finance"), scope
 
 
 def test_every_letter_is_described() -> None:

@@ -82,7 +82,7 @@ class BillLine(Base):
     __tablename__ = "bill_line"
     __table_args__ = (CheckConstraint("amount_minor <> 0", name="bill_line_amount"),)
 
-    bill_id: Mapped[Id] = mapped_column(ForeignKey("bill.id"), primary_key=True)
+    bill_id: Mapped[Id] = mapped_column(primary_key=True)
     line_no: Mapped[int] = mapped_column(Integer, primary_key=True)
     payment_id: Mapped[PaymentId]
     amount_minor: Mapped[Minor]
@@ -95,7 +95,7 @@ class BillWrongLine(Base):
 
     __tablename__ = "bill_wrong_line"
 
-    bill_id: Mapped[Id] = mapped_column(ForeignKey("bill.id"), primary_key=True)
+    bill_id: Mapped[Id] = mapped_column(primary_key=True)
     line_no: Mapped[int] = mapped_column(Integer, primary_key=True)
     reason: Mapped[Words]
     begins: Mapped[Words]
@@ -112,11 +112,10 @@ class Billed(Base):
         ),
         CheckConstraint("line_no IS NOT NULL OR amount_minor < 0", name="billed_credit"),
         Index("billed_by_bill", "bill_id", "line_no"),
-        Index("billed_by_payment", "payment_id"),
     )
 
     movement_id: Mapped[Id] = mapped_column(primary_key=True)
-    bill_id: Mapped[Id] = mapped_column(ForeignKey("bill.id"))
+    bill_id: Mapped[Id]
     line_no: Mapped[int | None] = mapped_column(Integer)
     payment_id: Mapped[PaymentId]
     card_id: Mapped[CardId]
@@ -184,7 +183,7 @@ class BillBreak(Base):
             "proposal NOT IN ('write_off', 'match_payment') OR approved_by <> proposed_by",
             name="bill_break_four_eyes",
         ),
-        Index("bill_break_open", "opened_at", postgresql_where=text("closed_at IS NULL")),
+        Index("bill_break_open", "id", postgresql_where=text("closed_at IS NULL")),
         Index("bill_break_other_bill", "other_bill_id", postgresql_where=text("other_bill_id IS NOT NULL")),
     )
 

@@ -46,6 +46,18 @@ PAYING_CHECKS = (
         """,
     ),
     Check(
+        "every break has taken up what it says, nothing while it is open, and two people agreed where two must",
+        """
+        SELECT k.id, format('%s: says %s, took up %s', k.state, k.claimed_minor, sum(t.amount_minor))
+        FROM bill_break k JOIN bill b ON b.id = k.bill_id LEFT JOIN billed t ON (t.bill_id, t.line_no) = (k.bill_id, k.line_no)
+        WHERE b.state IN ('matched', 'approved')
+        GROUP BY k.id HAVING coalesce(k.claimed_minor, 0) <> coalesce(sum(t.amount_minor), 0) OR (k.claimed_minor IS NULL AND count(t.movement_id) > 0)
+        UNION ALL
+        SELECT id, format('%s, proposed by %s and approved by %s', proposal, proposed_by, approved_by)
+        FROM bill_break WHERE proposal IN ('write_off', 'match_payment') AND closed_at IS NOT NULL AND (approved_by <> proposed_by) IS NOT TRUE
+        """,
+    ),
+    Check(
         "every payable is what its approved bill comes to for one issuer and currency, and every approved bill has them",
         """
         SELECT bill_id, format('%s %s of %s: %s more than its payables say', currency, store_id, issuer_id, sum(amount_minor)) FROM (

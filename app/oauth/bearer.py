@@ -45,6 +45,18 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     return decorate
 
 
+def may_send_large(authorization: str, *, scope: str) -> bool:
+    """Whether this header shows an access token of ours that has this scope, so that a large body is worth keeping.
+
+    Its sender, and whether it was revoked, are looked at when all of the request is here.
+    """
+    scheme, _, text = authorization.partition(" ")
+    try:
+        return scheme.lower() in ("bearer", "dpop") and scope in read_claims(text.strip(" "))["scope"].split(" ")
+    except (InvalidAccessToken, Busy):
+        return False
+
+
 def caller() -> Caller:
     """Who is calling the view, which `requires` a scope; without it this is a bug."""
     found: Caller | None = g.get("caller")

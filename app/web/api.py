@@ -1,6 +1,7 @@
 """The JSON API: its blueprints, its OpenAPI document, and the page that shows it."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from apispec.ext.marshmallow import MarshmallowPlugin
@@ -23,6 +24,18 @@ VERSION = "1"
 View = TypeVar("View", bound=Callable[..., Any])
 #: What says who may call: it sets `required_scopes` on the view that it returns.
 Guard = Callable[[Callable[..., Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FileBody:
+    """A body that is a file: how large it may be, and its shape for each media type that it may have."""
+
+    most_bytes: int
+    shapes: Mapping[str, type[Schema] | dict[str, Any]]
+
+
+#: An answer that is a file.
+FILE: dict[str, Any] = {"type": "string", "format": "binary"}
 
 
 class ProblemSchema(Schema):
@@ -80,9 +93,10 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
         rule: str,
         guard: Guard,
         *,
-        answer: type[Schema],
+        answer: type[Schema] | dict[str, Any],
         status: int = 200,
         body: type[Schema] | None = None,
+        file: FileBody | None = None,
         query: type[Schema] | None = None,
         also: Mapping[int, str] | None = None,
         refuses: Collection[type[errors.Refusal]] = (),
@@ -90,16 +104,19 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
     ) -> Callable[[View], View]:
         """One operation: its guard comes first, then its shape; the OpenAPI document says all of it.
 
-        `also`: other good statuses with the same answer, and what they mean. `refuses`: the refusals that the verb
-        names, but for those that go with a guard, a shape or an identifier in the path, which are added here. `tag`:
-        the part of the API that the operation is shown in, where that is not its blueprint's.
+        `answer`: FILE where it is one. `file`: a body that is one, in place of `body`: the view reads it by
+        `arguments.body_file`, and the factory allows the path its size. `also`: other good statuses with the same
+        answer, and what they mean. `refuses`: the refusals that the verb names, but for those that go with a guard, a
+        shape or an identifier in the path, which are added here. `tag`: the part of the API that the operation is shown
+        in, where that is not its blueprint's.
         """
         shaped = (*WITH_BODY, *HTTP_WITH_BODY) if method == "POST" else (errors.InvalidRequest,) if query else ()
         named = (errors.NotFound,) if "<id(" in rule else ()
-        refused = _document_refusals((*GUARDED, *named, *shaped, *refuses))
+        refused = _document_refusals((*GUARDED, *named, *shaped, *refuses), file)
 
         def decorate(view: View) -> View:
-            made = self.response(status, answer)(view)
+            kind = "application/octet-stream" if answer is FILE else None
+            made = self.response(status, answer, content_type=kind)(view)
             for other, meaning in (also or {}).items():
                 made = self.alt_response(other, schema=answer, description=meaning)(made)
             if body is not None:
@@ -107,7 +124,10 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
             if query is not None:
                 made = self.arguments(query(), location="query")(made)
             made = guard(made)
-            keyed = KEYED if method == "POST" else {}
+            keyed: dict[str, Any] = dict(KEYED) if method == "POST" else {}
+            if file is not None:
+                content = {kind: {"schema": shape} for kind, shape in file.shapes.items()}
+                keyed["requestBody"] = {"required": True, "content": content}
             secured = [{"oauth": [scope]} for scope in made.required_scopes]
             made = self.doc(operationId=view.__name__, security=secured, responses=refused, **keyed)(made)
             return cast(View, self.route(rule, methods=[method], tags=[tag] if tag else None)(made))
@@ -175,12 +195,16 @@ _HTTP_MEANINGS = {
 }
 
 
-def _document_refusals(refusals: Iterable[type[errors.Refusal] | int]) -> dict[str, Any]:
+def _document_refusals(refusals: Iterable[type[errors.Refusal] | int], file: FileBody | None = None) -> dict[str, Any]:
     """By status a problem, whose description names each slug that it may have."""
+    meanings = dict(_HTTP_MEANINGS)
+    if file is not None:
+        meanings[413] = f"The body has more than {file.most_bytes} bytes."
+        meanings[415] = f"The body is neither {' nor '.join(file.shapes)}."
     lines: dict[int, list[str]] = {}
     for one in dict.fromkeys(refusals):
         if isinstance(one, int):
-            lines.setdefault(one, []).append(f"`{HTTP_SLUGS[one]}`: {_HTTP_MEANINGS[one]}")
+            lines.setdefault(one, []).append(f"`{HTTP_SLUGS[one]}`: {meanings[one]}")
         else:
             title = (one.__doc__ or "").splitlines()[0]
             lines.setdefault(STATUS[one], []).append(f"`{one.slug}`: {title}")
@@ -201,7 +225,7 @@ _SCOPES = {
     "exchange": "Exchange codes for payments",
     "settle": "Confirm, settle, void and extend payments",
     "refund": "Refund settled payments",
-    "bill": "Read payments for a bill",
+    "bill": "Send bills, and read what became of them",
     "issue": "Issue cards and run programmes",
     "statement": "Read one's own statements, and what stores have billed of one's own cards",
     "guard.read": "Read the alarms that concern one's own party",

@@ -4,20 +4,23 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NoReturn
+from contextlib import contextmanager
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, ClassVar, NoReturn
 
 from flask import Request, request
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from app.errors import InvalidRequest, MalformedJson
+from app.errors import Busy, InvalidRequest, MalformedJson
 from app.ids import is_id, pattern_of
 from app.money import MAX_MINOR, Money, is_currency
 from app.web.requests import MAX_BODY_BYTES
 
 #: A number with more digits is beyond every bound here; int() would take its time, or refuse to read it at all.
 MOST_DIGITS = 40
+_PART_BYTES = 1024 * 1024
 
 
 class InvalidShape(InvalidRequest):
@@ -72,6 +75,26 @@ def _whole_body(req: Request) -> bytes:
     if len(body) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge(f"A body has {MAX_BODY_BYTES} bytes at most.")
     return body
+
+
+@contextmanager
+def body_file(*, most_bytes: int) -> Iterator[BinaryIO]:
+    """The body of this request as a file, however large; for the routes of `requests.allow_large`.
+
+    Raises RequestEntityTooLarge; Busy: there is no room on the disk.
+    """
+    request.max_content_length = most_bytes + 1
+    length = 0
+    with SpooledTemporaryFile(max_size=MAX_BODY_BYTES) as file:
+        while part := request.stream.read(_PART_BYTES):
+            length += len(part)
+            if length > most_bytes:
+                raise RequestEntityTooLarge(f"A body has {most_bytes} bytes at most.")
+            try:
+                file.write(part)
+            except OSError:
+                raise Busy(retry_after_s=5) from None
+        yield file  # type: ignore[misc]
 
 
 def body_json() -> Any:

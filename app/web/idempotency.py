@@ -29,12 +29,20 @@ class Replayable(Protocol):
 
 def reference_of(party_id: str, operation: str, target_id: str = "") -> Reference:
     """What this POST is called by its party. Raises IdempotencyKeyMissing, IdempotencyKeyInvalid."""
+    return Reference(party_id, key_given(), operation, target_id, _content_hmacs(body_json()))
+
+
+def key_given() -> str:
+    """The key, where something else makes two requests the same.
+
+    Raises IdempotencyKeyMissing, IdempotencyKeyInvalid.
+    """
     key = request.headers.get(HEADER)
     if key is None:
         raise IdempotencyKeyMissing()
     if not _VISIBLE.fullmatch(key):
         raise IdempotencyKeyInvalid()
-    return Reference(party_id, key, operation, target_id, _content_hmacs(body_json()))
+    return key
 
 
 def answer_once(result: Replayable, body: Any, status: int) -> Response:

@@ -1,6 +1,8 @@
 """What every HTTP request gets: an ID, an actor, headers, one line in the log."""
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from flask import Flask, Response, g, request
@@ -10,7 +12,7 @@ from app.config import settings
 from app.ids import new_id
 from app.web.context import Acting, acting
 
-#: Larger than any body that the API asks for.
+#: Larger than any body that the API asks for, but for those that `allow_large` names.
 MAX_BODY_BYTES = 64 * 1024
 #: The Content-Security-Policy of what is no page.
 NO_PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -18,6 +20,27 @@ NO_PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancest
 STRICT_TRANSPORT = "max-age=63072000"
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Large:
+    """A route whose bodies may be larger; `admits` says of an Authorization header whether its sender may send one."""
+
+    most_bytes: int
+    admits: Callable[[str], bool]
+
+
+_large: dict[str, Large] = {}
+
+
+def allow_large(path: str, large: Large) -> None:
+    """POSTs to exactly this path may be so large; the view says so too, by `requests.max_content_length`."""
+    _large[path] = large
+
+
+def large_at(path: str) -> Large | None:
+    """What is allowed at this path, None where nothing more is than anywhere."""
+    return _large.get(path)
 
 
 def register(app: Flask) -> None:

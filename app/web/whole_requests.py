@@ -3,7 +3,8 @@
 gunicorn's own threaded worker gives a connection a thread with its first byte, and then waits in it without an end, for
 the rest of the request and for room for the answer: as many slow clients as there are threads stop the service. It also
 lingers for two seconds, in the one loop that accepts connections, over each that it closes. Here all of them wait in
-the poller. TLS ends in the proxy: this worker speaks none.
+the poller, and large bodies, where a route takes them, in files (spool.py). TLS ends in the proxy: this worker speaks
+none.
 """
 
 import mmap
@@ -18,6 +19,7 @@ from gunicorn import http, util
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 from app.web.requests import MAX_BODY_BYTES
+from app.web.spool import RETRY_AFTER_S, Announced, NoRoom, Spool, announced
 
 #: From its first byte a request must be here within this time. On a connection that is silent gunicorn's `keepalive`
 #: is the end, if it comes sooner.
@@ -31,8 +33,14 @@ DRAINS_WITHIN_S = 0.05
 #: So much of what a client goes on sending after its answer is read, so that the answer is not lost to a reset.
 MOST_IGNORED_BYTES = 256 * 1024
 
+#: So much of a large request is taken before the next connection's turn comes.
+PIECE_BYTES = 4 * 1024 * 1024
+
 #: What `handle` returns for a connection that waits until more of its answer can be sent.
 _UNSENT = object()
+
+_TOO_LONG = b"HTTP/1.1 413 Content Too Large\r\n"
+_NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\n" % RETRY_AFTER_S
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,20})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
@@ -91,8 +99,8 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
         """
         if not hasattr(conn, "arrived"):
             conn.arrived, conn.began_s, conn.is_answered, conn.ignored, conn.outbox = b"", None, False, 0, None
-            conn.progress = Progress()
-            conn.close = lambda graceful=False: util.close(conn.sock)
+            conn.progress, conn.spool, conn.is_looked_at = Progress(), None, False
+            conn.close = lambda graceful=False: _close(conn)
         try:
             return self._go_on(conn)
         except OSError:
@@ -103,12 +111,18 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
             return self._send_on(conn)
         if conn.is_answered:
             return self._ignore(conn)
+        if conn.spool is not None:
+            return self._spool_on(conn)
         has_ended = self._take(conn)
+        if not conn.is_looked_at and b"\r\n\r\n" in conn.arrived[2:]:
+            conn.is_looked_at = True
+            if (large := announced(conn.arrived)) is not None:
+                return self._begin_spool(conn, large)
         if is_whole(conn.arrived, conn.progress):
             return self._answer(conn)
         if has_ended or _is_late(conn):
             return False
-        return self._cut_off(conn) if len(conn.arrived) > MOST_BYTES else _DEFER
+        return self._turn_away(conn, _TOO_LONG) if len(conn.arrived) > MOST_BYTES else _DEFER
 
     def _take(self, conn: Any) -> bool:
         """Takes what is here. Whether the client has said that there will be no more."""
@@ -122,6 +136,29 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
             conn.began_s = monotonic()
         return has_ended
 
+    def _begin_spool(self, conn: Any, large: Announced) -> Any:
+        try:
+            conn.spool = Spool(large, conn.arrived)
+        except NoRoom:
+            return self._turn_away(conn, _NO_ROOM)
+        conn.arrived, conn.began_s = b"", None
+        return self._spool_on(conn)
+
+    def _spool_on(self, conn: Any) -> Any:
+        """Keeps what is here of a large request, until that is whole, or whoever sends it has had his time."""
+        spool, has_ended, until = conn.spool, False, conn.spool.size + PIECE_BYTES
+        try:
+            while not has_ended and spool.size < until and (received := _received(conn)) is not None:
+                spool.take(received)
+                has_ended = not received
+        except NoRoom:
+            return self._turn_away(conn, _NO_ROOM)
+        if spool.is_whole:
+            return self._answer(conn)
+        if has_ended or spool.is_late:
+            return False
+        return self._turn_away(conn, _TOO_LONG) if spool.is_too_long else _DEFER
+
     def _ignore(self, conn: Any) -> Any:
         """Reads on after the last answer, which a reset might take away from the client, until that ends too."""
         while (received := _received(conn)) is not None:
@@ -132,9 +169,13 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
 
     def _answer(self, conn: Any) -> Any:
         """Lets gunicorn read and answer the request. What came after it stays for the next."""
-        conn.parser = conn.parser or http.get_parser(self.cfg, conn.sock, conn.client)
-        conn.parser.unreader.unread(conn.arrived)
+        if conn.spool is not None:
+            conn.parser = http.get_parser(self.cfg, conn.spool, conn.client)
+        else:
+            conn.parser = conn.parser or http.get_parser(self.cfg, conn.sock, conn.client)
+            conn.parser.unreader.unread(conn.arrived)
         conn.arrived, conn.began_s, conn.data_ready, conn.progress = b"", None, True, Progress()
+        conn.is_looked_at = False
         keeps = super().handle(conn)
         if conn.outbox is None:
             return keeps or self._end(conn)
@@ -143,7 +184,9 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Has the service answer one request, whose body is read as ours are, and whose answer waits for nobody."""
-        req.body = _Body(req.body)
+        req.body = _Body(req.body, is_here=conn.spool is not None or _announced_length(req) <= MAX_BODY_BYTES)
+        if conn.spool is not None:
+            req.force_close()
         own, conn.sock = conn.sock, _Outbox(conn.sock)
         try:
             return super().handle_request(req, conn)
@@ -176,12 +219,15 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]
         """A body that is not here is hardly waited for: the connection ends."""
         return keepalive and bool(conn.parser.finish_body(deadline=monotonic() + DRAINS_WITHIN_S))
 
-    def _cut_off(self, conn: Any) -> Any:
-        conn.sock.send(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    def _turn_away(self, conn: Any, answer: bytes) -> Any:
+        conn.sock.send(answer + b"Connection: close\r\nCache-Control: no-store\r\nContent-Length: 0\r\n\r\n")
         return self._end(conn)
 
     def _end(self, conn: Any) -> Any:
         """Says that nothing follows, and waits in the poller for the client to say so too (RFC 9112, section 9.6)."""
+        if conn.spool is not None:
+            conn.spool.close()
+            conn.spool = None
         conn.sock.setblocking(False)
         conn.sock.shutdown(socket.SHUT_WR)
         conn.is_answered, conn.arrived, conn.began_s = True, b"", monotonic()
@@ -234,20 +280,41 @@ class _Outbox:
 
 
 class _Body:
-    """A body whose chunks may be malformed: that is told as a client who broke off, which is refused and is no bug."""
+    """A body whose chunks may be malformed: that is told as a client who broke off, which is refused and is no bug.
 
-    def __init__(self, body: Any) -> None:
-        self._body = body
+    One that is not here is never waited for, in a thread, whatever the view thinks of it.
+    """
+
+    def __init__(self, body: Any, *, is_here: bool) -> None:
+        self._body, self._is_here = body, is_here
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._body, name)
 
+    @property
+    def failed(self) -> bool:
+        """Whether nobody knows where the next request begins."""
+        return not self._is_here or self._body.failed is True
+
     def read(self, size: int | None = None) -> bytes:
+        if not self._is_here:
+            raise OSError("the body is not here")
         try:
             found: bytes = self._body.read(size)
         except http.errors.ParseException as error:
             raise OSError("the body is malformed") from error
         return found
+
+
+def _close(conn: Any) -> None:
+    if conn.spool is not None:
+        conn.spool.close()
+    util.close(conn.sock)
+
+
+def _announced_length(req: Any) -> int:
+    """What the head says of the body's length, as the parser has found it good; 0 where it says nothing."""
+    return next((int(value) for name, value in req.headers if name == "CONTENT-LENGTH"), 0)
 
 
 def _received(conn: Any) -> bytes | None:

@@ -59,7 +59,6 @@ CREATE TABLE bill_line (
     currency TEXT NOT NULL,
     order_reference TEXT,
     CONSTRAINT bill_line_pkey PRIMARY KEY (bill_id, line_no),
-    CONSTRAINT bill_line_bill_id_fkey FOREIGN KEY(bill_id) REFERENCES bill (id),
     CONSTRAINT bill_line_amount CHECK (amount_minor <> 0)
 );
 
@@ -69,12 +68,29 @@ CREATE TABLE bill_wrong_line (
     line_no INTEGER NOT NULL,
     reason TEXT NOT NULL,
     begins TEXT NOT NULL,
-    CONSTRAINT bill_wrong_line_pkey PRIMARY KEY (bill_id, line_no),
-    CONSTRAINT bill_wrong_line_bill_id_fkey FOREIGN KEY(bill_id) REFERENCES bill (id)
+    CONSTRAINT bill_wrong_line_pkey PRIMARY KEY (bill_id, line_no)
 );
+
+-- In place of a foreign key, which would look up the same bill once for each of a million lines.
+CREATE FUNCTION check_bill_of_lines() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM (SELECT DISTINCT bill_id FROM added) AS of_lines WHERE NOT EXISTS (SELECT 1 FROM bill WHERE bill.id = of_lines.bill_id);
+    IF FOUND THEN
+        RAISE EXCEPTION 'a line is of no bill' USING ERRCODE = 'foreign_key_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER bill_of_lines_exists AFTER INSERT ON bill_line REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION check_bill_of_lines();
+ALTER TABLE bill_line ENABLE ALWAYS TRIGGER bill_of_lines_exists;
+CREATE TRIGGER bill_of_wrong_lines_exists AFTER INSERT ON bill_wrong_line REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION check_bill_of_lines();
+ALTER TABLE bill_wrong_line ENABLE ALWAYS TRIGGER bill_of_wrong_lines_exists;
 
 -- What a bill takes up: a settlement, or a refund with its amount below zero. The primary key is the promise that each is billed
 -- once, ever. Without a line number it is a credit: a refund that no line names, of a payment that was billed before.
+-- There is no foreign key to the bill, and no index by payment, for with a million lines each costs as much as all the rest:
+-- the trigger below looks at the bill once for all of them, and a payment's own rows are found by its settlements and refunds.
 CREATE TABLE billed (
     movement_id TEXT COLLATE "C" NOT NULL,
     bill_id TEXT COLLATE "C" NOT NULL,
@@ -87,12 +103,55 @@ CREATE TABLE billed (
     currency TEXT NOT NULL,
     amount_minor BIGINT NOT NULL,
     CONSTRAINT billed_pkey PRIMARY KEY (movement_id),
-    CONSTRAINT billed_bill_id_fkey FOREIGN KEY(bill_id) REFERENCES bill (id),
     CONSTRAINT billed_amount CHECK ((amount_minor > 0) = (movement_id LIKE 'set\_%') AND (amount_minor < 0) = (movement_id LIKE 'ref\_%')),
     CONSTRAINT billed_credit CHECK (line_no IS NOT NULL OR amount_minor < 0)
 );
 CREATE INDEX billed_by_bill ON billed (bill_id, line_no);
-CREATE INDEX billed_by_payment ON billed (payment_id);
+
+-- What a bill takes up is borne out by a settlement or refund of its own store, with the same amount, payment and card, and by that
+-- card's issuer, programme and currency; and only while the bill is open. A statement is of one bill, and all of its rows are looked
+-- at together, planned for as many as there are: a plan that was kept from ten would look a million up one by one.
+CREATE FUNCTION bear_out_billed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    one record;
+    bill_of record;
+    is_borne_out boolean;
+BEGIN
+    SELECT count(*) AS rows, min(bill_id) AS bill_id, max(bill_id) AS last_bill_id INTO one FROM taken;
+    -- whoever approves or rejects the bill has it locked, and comes before or after
+    SELECT store_id, mode, as_of INTO bill_of FROM public.bill WHERE id = one.bill_id AND state IN ('read', 'matched') FOR SHARE;
+    EXECUTE $check$
+        SELECT count(*) = $1 FROM taken AS t
+        JOIN (
+            SELECT id, payment_id, card_id, store_id, amount_minor, at FROM public.settlement
+            UNION ALL SELECT id, payment_id, card_id, store_id, -amount_minor, at FROM public.refund
+        ) AS m ON m.id = t.movement_id AND m.amount_minor = t.amount_minor AND m.payment_id = t.payment_id AND m.card_id = t.card_id
+        JOIN public.card AS c ON c.id = t.card_id AND c.issuer_id = t.issuer_id AND c.programme_id = t.programme_id AND c.currency = t.currency
+        WHERE t.store_id = $2 AND m.store_id = $2 AND m.at < $3 AND c.mode = $4
+    $check$ INTO is_borne_out USING one.rows, bill_of.store_id, bill_of.as_of, bill_of.mode;
+    IF one.rows > 0 AND (is_borne_out AND one.bill_id = one.last_bill_id) IS NOT TRUE THEN
+        RAISE EXCEPTION 'nothing bears out what a bill takes up' USING ERRCODE = 'check_violation', CONSTRAINT = 'billed_borne_out';
+    END IF;
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION bear_out_billed() FROM PUBLIC;
+CREATE TRIGGER billed_borne_out AFTER INSERT ON billed REFERENCING NEW TABLE AS taken FOR EACH STATEMENT EXECUTE FUNCTION bear_out_billed();
+ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_borne_out;
+
+-- A closed bill gives nothing back.
+CREATE FUNCTION keep_billed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM FROM public.bill WHERE id IN (SELECT bill_id FROM given_back) FOR SHARE;
+    IF EXISTS (SELECT FROM public.bill WHERE id IN (SELECT bill_id FROM given_back) AND state NOT IN ('read', 'matched')) THEN
+        RAISE EXCEPTION 'a closed bill gives nothing back' USING ERRCODE = 'check_violation', CONSTRAINT = 'billed_kept';
+    END IF;
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION keep_billed() FROM PUBLIC;
+CREATE TRIGGER billed_kept AFTER DELETE ON billed REFERENCING OLD TABLE AS given_back FOR EACH STATEMENT EXECUTE FUNCTION keep_billed();
+ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_kept;
+CREATE TRIGGER billed_stays BEFORE UPDATE OR TRUNCATE ON billed FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE billed ENABLE ALWAYS TRIGGER billed_stays;
 
 -- Why a line did not match, and what becomes of it. `expected_minor` is what the line's payment came to, where it is this store's.
 -- `would_claim_minor` and `would_pay_minor` are what the proposal comes to, as it was made. Once the break is closed, `issuer_id` is
@@ -159,7 +218,7 @@ CREATE TABLE bill_break (
     ),
     CONSTRAINT bill_break_four_eyes CHECK (proposal NOT IN ('write_off', 'match_payment') OR approved_by <> proposed_by)
 );
-CREATE INDEX bill_break_open ON bill_break (opened_at) WHERE closed_at IS NULL;
+CREATE INDEX bill_break_open ON bill_break (id) WHERE closed_at IS NULL;
 CREATE INDEX bill_break_other_bill ON bill_break (other_bill_id) WHERE other_bill_id IS NOT NULL;
 
 -- How far an issuer lets a line differ from what is owed before a person looks at it.
@@ -181,7 +240,10 @@ GRANT UPDATE (
 ) ON bill TO scrip_service;
 GRANT INSERT ON bill_part, bill_line, bill_wrong_line, tolerance TO scrip_service;
 GRANT INSERT, DELETE ON billed TO scrip_service;
-GRANT INSERT (id, bill_id, line_no, kind, other_bill_id, expected_minor, issuer_id, opened_at) ON bill_break TO scrip_service;
+GRANT INSERT (
+    id, bill_id, line_no, kind, other_bill_id, expected_minor, issuer_id, opened_at, state, proposal, proposed_by, proposed_at,
+    approved_by, approved_at, closed_at, claimed_minor, paid_minor
+) ON bill_break TO scrip_service;
 GRANT UPDATE (
     issuer_id, state, assignee, proposal_id, proposal, proposed_payment_id, proposed_issuer_id, would_claim_minor, would_pay_minor,
     reason, proposed_by, proposed_at, approved_by, approved_at, closed_at, claimed_minor, paid_minor

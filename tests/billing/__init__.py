@@ -1,0 +1,1 @@
+"""Tests of bills, their breaks, and what is paid for them."""

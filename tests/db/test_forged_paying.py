@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection
 
 from app.config import Settings
-from tests.billing.bills import bill_of, settled
+from tests.billing.matched import bill_of, settled
 from tests.db.test_forged import Row, insert, refusal
 from tests.db.test_roles import role
 from tests.world import make_world

@@ -26,11 +26,22 @@ FOOD: dict[str, tuple[type, Callable[[Random], Any]]] = {
     "card_max_minor": (int, lambda chance: chance.randint(100, 10**6)),
     "hold_ttl_s": (int, lambda chance: chance.randint(60, 3_600)),
     "confirmed_ttl_s": (int, lambda chance: chance.randint(60, 86_400)),
+    "proposal": (str, lambda chance: chance.choice(["reject", "pay_smaller", "write_off", "match_payment"])),
+    "assignee": (str, lambda _: "Claire"),
+    "reason": (str, lambda _: "as agreed"),
+    "note": (str, lambda _: "Asked."),
     "hold_max_s": (int, lambda chance: chance.randint(86_400, 10**6)),
 }
 _VISIBLE = re.compile("[!-~]{1,255}")
 #: Fields that name what must exist.
-NAMES = {"code": "code", "code_token": "code_token", "programme": "programme_id"}
+NAMES = {
+    "code": "code",
+    "code_token": "code_token",
+    "programme": "programme_id",
+    "payment_id": "payment_id",
+    "proposal_id": "proposal_id",
+    "issuer_id": "issuer_id",
+}
 
 
 def fill(case: AnyCase, chance: Random, targets: Targets) -> None:
@@ -70,6 +81,8 @@ def credentials(case: AnyCase, chance: Random, api: Api) -> dict[str, str]:
 def _access_token(case: AnyCase, chance: Random, api: Api) -> str | None:
     wanted = [scope for one in case.operation.definition.raw["security"] for scope in one["oauth"]]
     right, wrong = (api.acme, api.bookshop) if wanted == ["issue"] else (api.bookshop, api.acme)
+    if wanted[0].startswith("finance"):
+        right = api.finance
     match chance.randrange(60):
         case 0:
             return None

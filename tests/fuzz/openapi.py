@@ -25,7 +25,7 @@ Operation = APIOperation[Any, Any, Any, Any]
 #: So many are drawn for one operation, fitting or not, before the next has its turn.
 BATCH = 11
 #: What is drawn is sent so often, with other things put into it each time: drawing costs more than sending.
-SENT = 6
+SENT = 3
 #: A fault shows itself again and again; so many of its kind are kept.
 KEPT_OF_A_KIND = 3
 

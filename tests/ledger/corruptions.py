@@ -458,6 +458,17 @@ PAYING = [
         "UPDATE entry SET state = 'proposed' WHERE id = %(id)s",
     ),
     Corruption(
+        "a write-off approved by who proposed it",
+        "SELECT id, id AS named FROM bill_break WHERE state = 'written_off'",
+        "UPDATE bill_break SET approved_by = proposed_by WHERE id = %(id)s",
+        sole="every break has taken up",
+    ),
+    Corruption(
+        "a break that says less than it took up",
+        "SELECT movement_id AS id, 'brk_' || right(bill_id, -5) AS named FROM billed",
+        "UPDATE billed SET line_no = 1 WHERE movement_id = %(id)s",
+    ),
+    Corruption(
         "goodwill for a break that was not written off",
         "SELECT id, id AS named FROM bill_break WHERE state = 'written_off'",
         "UPDATE bill_break SET state = 'resolved' WHERE id = %(id)s",
@@ -616,7 +627,7 @@ def _change_books(db: Connection, corruption: Corruption, row: Mapping[str, Any]
     if corruption in GUARDS:
         db.exec_driver_sql(corruption.change)
         return
-    for table in _GUARDED:
+    for table in (*_GUARDED, "bill_break", "billed"):
         db.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER USER")
     for change in corruption.change.split(";"):
         assert db.exec_driver_sql(change, dict(row)).rowcount > 0, f"did nothing: {corruption.name}"

@@ -17,16 +17,26 @@ SELECT owner_id || ':' || kind || ':GBP', kind, owner_id, 'GBP', 'live' FROM (
 
 INSERT INTO bill (id, store_id, mode, reference, period, as_of, source, media_type, content_sha256, received_by, received_at, state, lines, wrong_lines,
     matched_lines, broken_lines, read_at, matched_at, closed_by, closed_at)
-SELECT 'bill_' || tail, store_id, 'live', 'october', '2026-10', now(), 'file', 'text/csv', sha256('x'), 'operator:ann', now(), 'approved', 1, 0, 0, 1, now(), now(), 'operator:ann', now()
+SELECT 'bill_' || tail, store_id, 'live', 'october', '2026-10', now(), 'file', 'text/csv', sha256('x'), 'operator:ann', now(), 'matched', 1, 0, 0, 1, now(), now(), NULL, NULL
 FROM paid.store;
 INSERT INTO bill_line (bill_id, line_no, payment_id, amount_minor, currency) SELECT 'bill_' || tail, 1, 'pay_unknown', 500 + rank, 'GBP' FROM paid.store;
-INSERT INTO bill_break (id, bill_id, line_no, kind, issuer_id, opened_at, state, proposal, reason, proposed_by, proposed_at, approved_by, approved_at, closed_at, claimed_minor, paid_minor)
-SELECT 'brk_' || tail, 'bill_' || tail, 1, 'unknown_payment', issuer_id, now(), 'written_off', 'write_off', 'a kindness', 'operator:ann', now(), 'operator:bob', now(), now(), 0, 500 + rank
+INSERT INTO bill_break (id, bill_id, line_no, kind, issuer_id, opened_at, state, proposal, proposal_id, would_claim_minor, would_pay_minor, reason, proposed_by, proposed_at,
+    approved_by, approved_at, closed_at, claimed_minor, paid_minor)
+SELECT 'brk_' || tail, 'bill_' || tail, 1, 'unknown_payment', issuer_id, now(), 'written_off', 'write_off', 'prp_' || tail, 0, 500 + rank, 'a kindness', 'operator:ann', now(),
+    'operator:bob', now(), now(), 0, 500 + rank
 FROM paid.store;
-INSERT INTO billed (movement_id, bill_id, line_no, payment_id, card_id, store_id, issuer_id, programme_id, currency, amount_minor)
-SELECT m.id, 'bill_' || tail, 1, p.id, p.card_id, s.store_id, s.issuer_id, s.programme_id, 'GBP', m.amount_minor FROM (
-    SELECT id, payment_id, amount_minor FROM settlement UNION ALL SELECT id, payment_id, -amount_minor FROM refund
-) AS m JOIN payment p ON p.id = m.payment_id JOIN paid.store s USING (store_id) WHERE p.currency = 'GBP';
+DO $$
+DECLARE
+    of record;
+BEGIN
+    FOR of IN SELECT * FROM paid.store LOOP -- what a statement takes up is of one bill
+        INSERT INTO billed (movement_id, bill_id, line_no, payment_id, card_id, store_id, issuer_id, programme_id, currency, amount_minor)
+        SELECT m.id, 'bill_' || of.tail, 2, p.id, p.card_id, of.store_id, c.issuer_id, c.programme_id, 'GBP', m.amount_minor FROM (
+            SELECT id, payment_id, amount_minor, at FROM settlement UNION ALL SELECT id, payment_id, -amount_minor, at FROM refund
+        ) AS m JOIN payment p ON p.id = m.payment_id JOIN card c ON c.id = p.card_id WHERE p.currency = 'GBP' AND p.store_id = of.store_id;
+    END LOOP;
+END $$;
+UPDATE bill SET state = 'approved', closed_by = 'operator:ann', closed_at = now();
 
 INSERT INTO payable (id, bill_id, store_id, issuer_id, mode, currency, amount_minor, approved_at)
 SELECT 'pbl_' || tail, 'bill_' || tail, s.store_id, s.issuer_id, 'live', 'GBP', 500 + rank + sum(b.amount_minor), now()

@@ -104,7 +104,7 @@ def test_a_client_of_finance_acts_for_one_mode(database: object) -> None:
     for foreign in ("bill", "issue", "guard.read"):
         with pytest.raises(InvalidRequest, match=foreign):
             add_client(name="x", mode="test", finance=True, scopes=["finance.read", foreign])
-    with pytest.raises(InvalidRequest, match="finance.work"):
+    with pytest.raises(InvalidRequest, match=r"finance\.work"):
         add_client(name="x", mode="test", store_id=add_store("Shop", mode="test").id, scopes=["finance.work"])
     with pytest.raises(InvalidRequest):
         add_client(name="x", mode="both", finance=True, scopes=["finance.read"])

@@ -6,7 +6,10 @@ from typing import Any
 
 from flask import Flask
 
+from app.billing.breaks import Break
+from app.billing.work_break import approve_break, propose
 from tests.api import Api, money
+from tests.billing.broken import breaks_of, broken_bill, settled
 
 Body = dict[str, Any]
 #: Path and body by operation.
@@ -19,6 +22,8 @@ def good_bodies(api: Api) -> Bodies:
     card_id = world.issue().id
     payment_id = world.payment().payment.id
     of_payment = f"/v1/payments/{payment_id}"
+    closed, waiting = broken_line(api)
+    of_break = f"/v1/breaks/{waiting.id}"
     return {
         "create_programme": ("/v1/programmes", programme_body(stores=[world.bookshop])),
         "issue_card": ("/v1/cards", card_body(world.programme_id)),
@@ -33,7 +38,25 @@ def good_bodies(api: Api) -> Bodies:
         "void_payment": (f"{of_payment}/void", {}),
         "extend_payment": (f"{of_payment}/extend", {"hold_ttl_s": 3_600}),
         "refund_payment": (f"{of_payment}/refunds", {"amount": money(100), "reason": "goods came back"}),
+        "assign_break": (f"{of_break}/assign", {"assignee": "Claire"}),
+        "propose": (
+            f"{of_break}/propose",
+            {"proposal": "match_payment", "reason": "mistyped", "payment_id": settled(world)},
+        ),
+        "approve_break": (f"{of_break}/approve", {"proposal_id": waiting.proposal_id}),
+        "decline_break": (f"{of_break}/decline", {"proposal_id": waiting.proposal_id, "reason": "ask first"}),
+        "reopen_break": (f"/v1/breaks/{closed.id}/reopen", {"reason": "the store wrote"}),
+        "add_note": (f"{of_break}/notes", {"note": "Asked.\nThey answer tomorrow."}),
     }
+
+
+def broken_line(api: Api) -> tuple[Break, Break]:
+    """Two breaks of one bill of Bookshop's: one that is closed, and one that something was proposed for."""
+    bill_id = broken_bill(api.world, (settled(api.world), 3_500), (settled(api.world), 3_600))
+    closed, waiting = (
+        propose(found.id, "reject", reason="too much", by="operator:anna") for found in breaks_of(bill_id)
+    )
+    return approve_break(closed.id, closed.proposal_id or "", by="operator:ben"), waiting
 
 
 def programme_body(**changes: Any) -> Body:

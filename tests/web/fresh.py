@@ -7,7 +7,8 @@ from app.money import Money
 from app.redemption.code_token import make_code_token
 from app.redemption.rules import Asker
 from tests.api import Api, money
-from tests.web.bodies import card_body, exchange_body, programme_body
+from tests.billing.broken import settled
+from tests.web.bodies import broken_line, card_body, exchange_body, programme_body
 from tests.world import visitor
 
 #: A path, a body, and the status that it will get.
@@ -74,6 +75,40 @@ def refund_payment(api: Api) -> Request:
     return f"{path}/refunds", {"amount": money(1_000), "reason": "goods came back"}, 201
 
 
+def assign_break(api: Api) -> Request:
+    return f"{_break(api)}/assign", {"assignee": "Claire"}, 200
+
+
+def propose(api: Api) -> Request:
+    body = {"proposal": "match_payment", "reason": "mistyped", "payment_id": settled(api.world)}
+    return f"{_break(api)}/propose", body, 200
+
+
+def approve_break(api: Api) -> Request:
+    _, waiting = broken_line(api)
+    return f"/v1/breaks/{waiting.id}/approve", {"proposal_id": waiting.proposal_id}, 200
+
+
+def decline_break(api: Api) -> Request:
+    _, waiting = broken_line(api)
+    return f"/v1/breaks/{waiting.id}/decline", {"proposal_id": waiting.proposal_id, "reason": "ask first"}, 200
+
+
+def reopen_break(api: Api) -> Request:
+    closed, _ = broken_line(api)
+    return f"/v1/breaks/{closed.id}/reopen", {"reason": "the store wrote"}, 200
+
+
+def add_note(api: Api) -> Request:
+    return f"{_break(api)}/notes", {"note": "Asked."}, 201
+
+
+def _break(api: Api) -> str:
+    """The path of a break of Bookshop's that something is proposed for."""
+    _, waiting = broken_line(api)
+    return f"/v1/breaks/{waiting.id}"
+
+
 def _payment(api: Api, **then: dict[str, Any]) -> str:
     """The path of an open payment of Bookshop's, after these further requests on it."""
     path = f"/v1/payments/{api.world.payment().payment.id}"
@@ -97,4 +132,10 @@ FRESH: tuple[Callable[[Api], Request], ...] = (
     void_payment,
     extend_payment,
     refund_payment,
+    assign_break,
+    propose,
+    approve_break,
+    decline_break,
+    reopen_break,
+    add_note,
 )

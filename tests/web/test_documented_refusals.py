@@ -9,6 +9,12 @@ import pytest
 from flask import Flask
 
 from app import errors
+from app.billing.bill import find_bill, list_lines, list_wrong_lines
+from app.billing.break_notes import add_note, read_attachment
+from app.billing.breaks import read_break
+from app.billing.receive import receive_bill
+from app.billing.reject import reject_bill
+from app.billing.work_break import approve_break, assign_break, decline_break, propose, reopen_break
 from app.guard.alarms import read_alarm
 from app.issuance.address import correct_address
 from app.issuance.card import read_card, read_card_events
@@ -44,6 +50,24 @@ VERBS: dict[str, Callable[..., Any] | None] = {
     "post_refund": refund_payment,
     "get_alarms": None,
     "get_alarm": read_alarm,
+    "get_finance_bills": None,
+    "get_finance_bill": find_bill,
+    "get_breaks": None,
+    "get_break": read_break,
+    "get_break_attachment": read_attachment,
+    "post_assign": assign_break,
+    "post_propose": propose,
+    "post_approve": approve_break,
+    "post_decline": decline_break,
+    "post_reopen": reopen_break,
+    "post_break_note": add_note,
+    "post_bill": receive_bill,
+    "get_bills": None,
+    "get_bill": find_bill,
+    "get_bill_lines": list_lines,
+    "get_bill_wrong_lines": list_wrong_lines,
+    "get_bill_file": find_bill,
+    "post_bill_reject": reject_bill,
 }
 #: What goes with the guard, and with the shape of a POST.
 GUARD = {

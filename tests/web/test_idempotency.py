@@ -21,6 +21,7 @@ from tests.api import (
     Machine,
     assert_problem,
     digests,
+    finance_machine,
     issuer_machine,
     money,
     nothing_changes,
@@ -43,6 +44,12 @@ OTHER_BODIES: dict[str, dict[str, Any]] = {
     "settlements": {"amount": money(3_000), "order_reference": "order-1"},
     "extend": {"hold_ttl_s": 20 * 86_400 + 1},
     "refunds": {"amount": money(1_000)},
+    "assign": {"assignee": "Dan"},
+    "propose": {"proposal": "reject", "reason": "too much"},
+    "approve": {"proposal_id": "prop_01k9qn1d8p0000000000000000"},
+    "decline": {"proposal_id": "prop_01k9qn1d8p0000000000000000", "reason": "ask first"},
+    "reopen": {"reason": "another"},
+    "notes": {"note": "Asked again."},
 }
 
 
@@ -76,7 +83,7 @@ def done(request: pytest.FixtureRequest, api: Api) -> Done:
 
 
 def test_every_post_is_repeated_here(api: Api, app: Flask) -> None:
-    paths = {re.sub(r"(card|pay)_[0-9a-z]{26}", "*", make(api)[0]) for make in FRESH}
+    paths = {re.sub(r"(brk|card|pay)_[0-9a-z]{26}", "*", make(api)[0]) for make in FRESH}
     assert {re.sub(r"<.*?>", "*", rule) for rule in posts(app)} == paths
 
 
@@ -199,6 +206,8 @@ def test_a_new_client_of_the_same_party_repeats_what_the_old_one_did(api: Api, d
 def renew(api: Api, path: str) -> Machine:
     """Another OAuth client of the party that may post there."""
     client = api.acme.client
+    if path.startswith("/v1/breaks"):
+        return finance_machine(client)
     if path.startswith("/v1/payments"):
         return store_machine(client, api.world.bookshop)
     return issuer_machine(client, api.world.issuer_id)

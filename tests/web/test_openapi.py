@@ -162,7 +162,9 @@ def resolved(spec: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 def test_each_operation_stands_in_the_part_of_whoever_may_call_it(spec: dict[str, Any]) -> None:
     for operation in operations(spec).values():
-        parts = {"issue": "Issuer API", "guard.read": "Alarms"}
+        parts = {"issue": "Issuer API", "bill": "Bills", "guard.read": "Alarms"} | dict.fromkeys(
+            ("finance.read", "finance.work"), "Finance"
+        )
         [scope, *_] = [scope for each in operation["security"] for scope in each["oauth"]]
         assert operation["tags"] == [parts.get(scope, "Store API")], operation["summary"]
 
@@ -171,9 +173,7 @@ def test_identifiers_in_paths_are_documented_by_their_pattern(spec: dict[str, An
     seen = 0
     for path, item in spec["paths"].items():
         for parameter in item.get("parameters", []):
-            prefix = {"alarm_id": "alarm", "card_id": "card", "payment_id": "pay", "programme_id": "prg"}[
-                parameter["name"]
-            ]
+            prefix = PREFIXES[parameter["name"]]
             assert re.fullmatch(parameter["schema"]["pattern"], new_id(prefix)), path
             assert not re.fullmatch(parameter["schema"]["pattern"], new_id("x")), path
             seen += 1
@@ -184,18 +184,27 @@ def test_no_request_or_answer_has_a_field_that_the_document_does_not_know(spec: 
     """And none that it promises is missing: by every POST, as it is sent here and as it is answered."""
     for make in FRESH:
         path, body, status = make(api)
-        operation = operations(spec)[re.sub(r"/(card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"]
+        operation = operations(spec)[re.sub(r"/(brk|card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"]
         assert_fits(spec, operation["requestBody"]["content"]["application/json"]["schema"], body, path)
         answer = api.machine(path).post(path, body)
         assert answer.status_code == status
         content = operation["responses"][str(status)]["content"]["application/json"]["schema"]
         assert_fits(spec, content, answer.get_json(), path)
     for path, body in good_bodies(api).values():
-        operation = operations(spec)[re.sub(r"/(card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"]
+        operation = operations(spec)[re.sub(r"/(brk|card|pay)_\w{26}", lambda kind: ID_NAMES[kind[1]], path), "post"]
         assert_fits(spec, operation["requestBody"]["content"]["application/json"]["schema"], body, path)
 
 
-ID_NAMES = {"card": "/{card_id}", "pay": "/{payment_id}"}
+PREFIXES = {
+    "alarm_id": "alarm",
+    "attachment_id": "att",
+    "bill_id": "bill",
+    "break_id": "brk",
+    "card_id": "card",
+    "payment_id": "pay",
+    "programme_id": "prg",
+}
+ID_NAMES = {prefix: f"/{{{name}}}" for name, prefix in PREFIXES.items()}
 
 
 def assert_fits(spec: dict[str, Any], schema: dict[str, Any], value: Any, where: str) -> None:

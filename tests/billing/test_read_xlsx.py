@@ -1,0 +1,71 @@
+"""Spreadsheets: the first sheet, without formulas, and no more of it than a machine can hold."""
+
+import io
+import zipfile
+from typing import Any
+
+import openpyxl
+import pytest
+
+from app.billing.lines import Unreadable
+from app.billing.read_xlsx import read_xlsx
+from tests.billing.files import good, wrong
+
+
+def sheet(*rows: list[Any]) -> io.BytesIO:
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    return file
+
+
+HEADER = ["Payment ID", "Amount", "Currency", "Order"]
+
+
+def test_numbers_and_texts_are_read() -> None:
+    lines = list(read_xlsx(sheet(HEADER, ["p1", 10.5, "GBP", 17], ["p2", "7.25", "gbp"], [], ["p3", -3, "JPY", None])))
+    assert good(lines) == [
+        (2, "p1", 1050, "GBP", "17"),
+        (3, "p2", 725, "GBP", None),
+        (5, "p3", -3, "JPY", None),
+    ]
+    assert wrong(lines) == {}
+
+
+def test_a_formula_is_wrong_and_never_its_result() -> None:
+    lines = list(read_xlsx(sheet(HEADER, ["p1", "=5+5", "GBP"], ["p2", 0.305, "GBP"], ["p3", 1, "GBP"])))
+    assert [line[1] for line in good(lines)] == ["p3"]
+    assert list(wrong(lines)) == [2, 3]
+
+
+def archive(**members: bytes) -> io.BytesIO:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in members.items():
+            made.writestr(name, content)
+    return file
+
+
+def test_a_file_that_unpacks_to_far_more_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.billing.read_xlsx.MOST_SHARED", 2**20)
+    with pytest.raises(Unreadable, match="unpacks"):
+        list(read_xlsx(archive(**{"xl/sharedStrings.xml": bytes(2**21)})))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        io.BytesIO(b""),
+        io.BytesIO(b"PK\3\4garbage"),
+        archive(a=b"b"),
+        archive(**{"xl/workbook.xml": b'<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>'}),
+        sheet(),
+        sheet(["a", "b"]),
+    ],
+    ids=["nothing", "garbage", "another archive", "entities", "an empty sheet", "no header"],
+)
+def test_what_is_no_table_of_bills_is_refused(file: io.BytesIO) -> None:
+    with pytest.raises(Unreadable):
+        list(read_xlsx(file))

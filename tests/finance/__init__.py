@@ -1,0 +1,1 @@
+"""Tests of what finance's machines read and do."""
