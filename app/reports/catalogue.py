@@ -13,6 +13,7 @@ from app.reports.funding import funding
 from app.reports.journal import journal
 from app.reports.liability import liability
 from app.reports.lines import lines
+from app.reports.open_bills import breaks, unbilled
 from app.reports.report import Note, Report
 from app.reports.safeguarding import safeguarding
 from app.reports.statement import statement
@@ -35,6 +36,8 @@ KINDS: Mapping[str, Kind] = {
     "ageing": Kind(ageing, "moment", "How old that is, by issue and by last activity."),
     "breakage": Kind(breakage, "moment", "What lapsed, and how fast cards are redeemed."),
     "volume": Kind(volume, "month", "What was issued, settled, refunded and lapsed in twelve months."),
+    "unbilled": Kind(unbilled, "month", "What was settled by then and no bill has taken up.", by=("issuer", "store")),
+    "breaks": Kind(breaks, "moment", "The breaks that are open now, by age.", by=("issuer", "store")),
     "lines": Kind(lines, "month", "Each matched line, traced to its card and issuer.", by=("issuer", "store")),
     "funding": Kind(funding, "moment", "What issuers paid in and issued, and what must be on their accounts."),
     "safeguarding": Kind(safeguarding, "month", "Whether what must be there was there, day by day."),
