@@ -13,6 +13,7 @@ from app.cli_breaks import breaks
 from app.cli_guard import alarms, limits
 from app.cli_matching import bills, tolerance
 from app.cli_parties import client, issuer, store, wired
+from app.cli_paying import adjust, approve_bill, fund, months, payables, payouts, runs
 from app.cli_reports import funds, report
 from app.config import read_argon2
 from app.db.migrate import bootstrap as make_roles
@@ -137,7 +138,10 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-for group in (issuer, store, client, bills, breaks, tolerance, report, funds, limits, alarms):
+bills.add_command(approve_bill)
+PARTIES = (issuer, store, client)
+BILLING = (bills, breaks, tolerance, payables, runs, payouts, fund, adjust, months, report, funds)
+for group in (*PARTIES, *BILLING, limits, alarms):
     scrip.add_command(group)
 
 

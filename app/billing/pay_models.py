@@ -171,4 +171,4 @@ class ClosedMonth(Base):
     mode: Mapped[Words] = mapped_column(primary_key=True)
     month: Mapped[Words] = mapped_column(primary_key=True)
     closed_by: Mapped[Words]
-    closed_at: Mapped[At]
+    closed_at: Mapped[At] = mapped_column(server_default=text("clock_timestamp()"))

@@ -71,6 +71,15 @@ def together(db: Connection, *writes: Write | Sequence[Write | None] | None) -> 
     db.execute(_composed(tuple(each.recipe for each in found)), given)
 
 
+def many(db: Connection, writes: Sequence[Write]) -> None:
+    """Executes one kind of write many times, with what each is given, in one batch."""
+    if not writes:
+        return
+    recipe = writes[0].recipe
+    statement = recipe.make(**{name: bindparam(_name(0, name)) for name in recipe.names})
+    db.execute(statement, [{_name(0, name): value for name, value in each.given.items()} for each in writes])
+
+
 def _flat(writes: Iterable[Write | Sequence[Write | None] | None]) -> Iterator[Write]:
     for each in writes:
         if isinstance(each, Sequence):

@@ -12,7 +12,7 @@ SETTLED_AFTER = timedelta(minutes=15)
 
 
 def refresh_snapshots() -> int:
-    """Carries the snapshot of every account that stores are owed on up to SETTLED_AFTER ago; returns 0: there is no hurry.
+    """Carries the snapshots of all that stores are owed on to SETTLED_AFTER ago; returns 0, for there is no hurry.
 
     Each is right whoever else does the same: it is the sum of all that was recorded before its time. Raises Busy.
     """

@@ -190,7 +190,7 @@ CREATE TABLE closed_month (
     mode TEXT NOT NULL,
     month TEXT NOT NULL,
     closed_by TEXT NOT NULL,
-    closed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    closed_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT closed_month_pkey PRIMARY KEY (mode, month),
     CONSTRAINT closed_month_mode CHECK (mode IN ('live', 'test')),
     CONSTRAINT closed_month_month CHECK (month ~ '^20[0-9]{2}-(0[1-9]|1[0-2])$'),
@@ -274,7 +274,8 @@ ALTER TABLE closed_month ENABLE ALWAYS TRIGGER closed_month_append_only;
 GRANT SELECT ON account_snapshot, payable, payment_run, payout, payout_payable, entry, closed_month TO scrip_service, scrip_reader;
 GRANT EXECUTE ON FUNCTION owed_of(text), posted_at(text, timestamptz, timestamptz) TO scrip_service, scrip_reader;
 GRANT INSERT (document_id) ON transfer TO scrip_service;
-GRANT INSERT ON account_snapshot, payable, closed_month TO scrip_service;
+GRANT INSERT ON account_snapshot, payable TO scrip_service;
+GRANT INSERT (mode, month, closed_by) ON closed_month TO scrip_service;
 GRANT UPDATE (up_to, balance_minor) ON account_snapshot TO scrip_service;
 GRANT UPDATE (refund_allowances) ON store TO scrip_service;
 -- What a run pays is written once, and cannot be inserted as released, nor an entry as booked.

@@ -12,8 +12,9 @@ from tests.billing.bills import given_bill
 from tests.world import World, gbp, reference, rows
 
 UNBILLED = """
-SELECT settled_minor - refunded_minor - (SELECT coalesce(sum(amount_minor), 0) FROM billed WHERE payment_id = p.id) AS left_minor
-FROM payment p WHERE id = :id
+SELECT settled_minor - refunded_minor - (
+    SELECT coalesce(sum(amount_minor), 0) FROM billed WHERE payment_id = p.id
+) AS left_minor FROM payment p WHERE id = :id
 """
 WRITTEN_OFF = """
 UPDATE bill_break SET state = 'written_off', issuer_id = :issuer_id, proposal = 'write_off', proposal_id = :id,
@@ -21,7 +22,8 @@ UPDATE bill_break SET state = 'written_off', issuer_id = :issuer_id, proposal = 
     proposed_by = 'operator:ann', proposed_at = now(), approved_by = 'operator:bob', approved_at = now(),
     closed_at = now(), claimed_minor = 0, paid_minor = l.amount_minor
 FROM bill_line l
-WHERE (l.bill_id, l.line_no) = (bill_break.bill_id, bill_break.line_no) AND l.bill_id = :bill_id AND l.payment_id = :payment
+WHERE (l.bill_id, l.line_no) = (bill_break.bill_id, bill_break.line_no)
+    AND l.bill_id = :bill_id AND l.payment_id = :payment
 """
 
 
