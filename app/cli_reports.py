@@ -23,6 +23,8 @@ FORMAT = click.Choice(["json", "csv", "xlsx", "pdf"])
 SAY_EVERY_S = 5.0
 #: Longer no statement of a report may take.
 WITHIN_S = 3_600
+#: By what a report is of, the option that names it.
+OPTIONS = {"moment": "as-of", "month": "month", "payout": "payout"}
 
 
 @click.command()
@@ -31,6 +33,7 @@ WITHIN_S = 3_600
 @click.option("--month", metavar="YYYY-MM", help="In UTC; the last one that is over, without.")
 @click.option("--issuer", "issuer_id", help="Of this issuer alone.")
 @click.option("--store", "store_id", help="Of this store alone.")
+@click.option("--payout", "payout_id", help="Of this payout: for remittance alone.")
 @click.option("--mode", type=MODE, default="live", show_default=True)
 @click.option(
     "--format", "form", type=FORMAT, help="As the file's name says, without; a table, where there is no file."
@@ -44,6 +47,7 @@ def report(
     month: str | None,
     issuer_id: str | None,
     store_id: str | None,
+    payout_id: str | None,
     mode: str,
     form: str | None,
     out: Path | None,
@@ -60,12 +64,13 @@ def report(
         return
     if name not in KINDS:
         raise click.UsageError(f"There is no report {name}; there are {', '.join(KINDS)}.")
-    if (as_of if KINDS[name].of == "month" else month) is not None:
-        raise click.UsageError(f"The report {name} is of a {KINDS[name].of}: name --{_option_of(name)} instead.")
+    named = {"as-of": as_of, "month": month, "payout": payout_id}
+    if any(value is not None for option, value in named.items() if option != OPTIONS[KINDS[name].of]):
+        raise click.UsageError(f"The report {name} is of a {KINDS[name].of}: name --{OPTIONS[KINDS[name].of]} alone.")
     form = _format_of(form, out)
     with snapshot(within_s=WITHIN_S, memory="256MB") as db:
         now = clock.now(db)
-        asked = Asked(mode, _moment(as_of, now), _month(month, now), issuer_id, store_id)
+        asked = Asked(mode, _moment(as_of, now), _month(month, now), issuer_id, store_id, payout_id)
         built = build_report(db, name, asked)
         _show(built, form, out, force=force)
     if built.is_wrong:
@@ -80,13 +85,7 @@ def _list() -> None:
 
     for name, kind in KINDS.items():
         by = " ".join(f"--{party}" for party in kind.by)
-        click.echo(f"{name:<12}  --{_option_of(name):<6} {by:<17}  {kind.answers}")
-
-
-def _option_of(name: str) -> str:
-    from app.reports.catalogue import KINDS
-
-    return "month" if KINDS[name].of == "month" else "as-of"
+        click.echo(f"{name:<12}  --{OPTIONS[kind.of]:<6} {by:<17}  {kind.answers}")
 
 
 def _format_of(form: str | None, out: Path | None) -> str | None:

@@ -45,13 +45,14 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Of which mode, as of which moment or in which month; of one issuer or store alone, where one is named."""
+    """Of which mode, as of which moment or in which month; of one issuer, store or payout alone, where one is named."""
 
     mode: str
     as_of: datetime
     month: Month
     issuer_id: str | None = None
     store_id: str | None = None
+    payout_id: str | None = None
 
     @property
     def moment(self) -> str:

@@ -104,7 +104,11 @@ def warn_below(issuer_id: str, currency: str, least_minor: int | None) -> None:
         else:
             values = {"issuer_id": issuer_id, "currency": currency, "least_minor": least_minor}
             wanted = upsert(LowBalance).values(values)
-            db.execute(wanted.on_conflict_do_update(index_elements=["issuer_id", "currency"], set_=values))
+            db.execute(
+                wanted.on_conflict_do_update(
+                    index_elements=["issuer_id", "currency"], set_={"least_minor": least_minor}
+                )
+            )
 
 
 def _numbered(rows: Iterator[list[str]], wrong: list[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:

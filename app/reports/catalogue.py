@@ -14,6 +14,7 @@ from app.reports.journal import journal
 from app.reports.liability import liability
 from app.reports.lines import lines
 from app.reports.open_bills import breaks, unbilled
+from app.reports.remittance import remittance
 from app.reports.report import Note, Report
 from app.reports.safeguarding import safeguarding
 from app.reports.statement import statement
@@ -25,7 +26,7 @@ class Kind:
     """One report: of a moment or of a month, and by which parties it can be narrowed."""
 
     build: Callable[[Connection, Asked], Report]
-    of: Literal["moment", "month"]
+    of: Literal["moment", "month", "payout"]
     answers: str
     by: tuple[Literal["issuer", "store"], ...] = ("issuer",)
 
@@ -38,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
     "volume": Kind(volume, "month", "What was issued, settled, refunded and lapsed in twelve months."),
     "unbilled": Kind(unbilled, "month", "What was settled by then and no bill has taken up.", by=("issuer", "store")),
     "breaks": Kind(breaks, "moment", "The breaks that are open now, by age.", by=("issuer", "store")),
+    "remittance": Kind(remittance, "payout", "What a store is told of a payout.", by=()),
     "lines": Kind(lines, "month", "Each matched line, traced to its card and issuer.", by=("issuer", "store")),
     "funding": Kind(funding, "moment", "What issuers paid in and issued, and what must be on their accounts."),
     "safeguarding": Kind(safeguarding, "month", "Whether what must be there was there, day by day."),
