@@ -20,10 +20,8 @@ def remittance(_db: Connection, asked: Asked) -> Report:
     notes = [Note(text) for text in _told(advice)]
     paid = sum(bill.amount_minor for bill in advice.bills)
     if paid != head.amount_minor:
-        told = (
-            f"the bills come to {money(paid, head.currency)}, the payout to {money(head.amount_minor, head.currency)}"
-        )
-        notes.append(Note(f"{head.id}: {told}.", wrong=True))
+        bills, payout = money(paid, head.currency), money(head.amount_minor, head.currency)
+        notes.append(Note(f"{head.id}: its bills come to {bills}, the payout to {payout}.", wrong=True))
     return Report(
         "remittance",
         f"Remittance advice {head.end_to_end_id}",
@@ -55,13 +53,12 @@ def _rows(advice: Advice) -> list[Row]:
         rows.append(("bill", *whose, bill.lines, None, None, None, currency, None, bill.amount_minor))
         for credit in advice.credits:
             if credit.bill_id == bill.bill_id:
-                shown = (None, None, credit.payment_id, credit.refund_id, currency, credit.amount_minor, None)
-                rows.append(("credit", *whose, *shown))
+                what, minor = credit.refund_id, credit.amount_minor
+                rows.append(("credit", *whose, None, None, credit.payment_id, what, currency, minor, None))
         for each in advice.breaks:
             if each.bill_id == bill.bill_id:
-                what = f"{each.kind}: {each.state}"
-                shown = (None, each.line_no, each.payment_id, what, currency, each.difference_minor, None)
-                rows.append(("difference", *whose, *shown))
+                what, minor = f"{each.kind}: {each.state}", each.difference_minor
+                rows.append(("difference", *whose, None, each.line_no, each.payment_id, what, currency, minor, None))
     return rows
 
 

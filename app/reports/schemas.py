@@ -8,7 +8,7 @@ from app.reports.asked import Month
 from app.reports.issuer_statement import IssuerStatement
 from app.reports.lines import BilledLine
 from app.reports.statement import Line
-from app.web.arguments import PageSchema, Pattern, Shown, Strict
+from app.web.arguments import PageSchema, Pattern, Shown, SignedMoney, Strict
 
 MONTH = "20[0-9]{2}-(0[1-9]|1[0-2])"
 
@@ -32,13 +32,6 @@ class LineQuery(PageSchema):
     """Which month, and where in it."""
 
     month = MonthField()
-
-
-class SignedMoney(Shown):
-    """A whole number of minor units of a currency, which may be below zero."""
-
-    amount_minor = fields.Integer(metadata={"example": 3000})
-    currency = fields.String(metadata={"description": "ISO 4217 code", "example": "GBP"})
 
 
 class StatementLineOut(Shown):

@@ -83,7 +83,7 @@ def test_a_file_is_written_whole_or_not_at_all_and_never_over_another(run: Run, 
 
 
 def test_what_cannot_be_asked_is_refused(run: Run, world: World) -> None:
-    """Another mode's issuer, the future, a month where a moment is wanted: no empty report that looks like an answer."""
+    """Another mode's issuer, the future, a month for a moment: no empty report that looks like an answer."""
     later = str(Month.of(clock.here()).later(1))
     for asked in (
         ["liability", "--month", "2025-01"],
