@@ -15,6 +15,7 @@ from app.cli_guard import alarms, limits
 from app.cli_matching import bills, tolerance
 from app.cli_parties import client, issuer, store, wired
 from app.cli_paying import adjust, approve_bill, fund, months, payables, payouts, runs
+from app.cli_reports import funds, report
 from app.config import read_argon2
 from app.db.migrate import bootstrap as make_roles
 from app.db.migrate import is_current, upgrade
@@ -138,14 +139,12 @@ def demo(arguments: tuple[str, ...]) -> None:
     sys.exit(run_demo(arguments))
 
 
-bills.add_command(approve_bill)
-for group in (issuer, store, client, bills, breaks, tolerance, payables, runs, payouts):
-    scrip.add_command(group)
-for group in (fund, adjust, months, limits, alarms):
-    scrip.add_command(group)
-scrip.add_command(bring_bill)
-for command in OF_BILLS:
+for command in (approve_bill, *OF_BILLS):
     bills.add_command(command)
+PARTIES = (issuer, store, client)
+BILLING = (bring_bill, bills, breaks, tolerance, payables, runs, payouts, fund, adjust, months, report, funds)
+for group in (*PARTIES, *BILLING, limits, alarms):
+    scrip.add_command(group)
 
 
 @scrip.group()

@@ -76,6 +76,8 @@ class AlarmThresholds:
     issued_amount: int = 5_000
     issued_count: int = 100
     issuing_limited: int = 1
+    funds_short: int = 1
+    funds_low: int = 1
     times_usual: int = 3
     spreads: int = 6
 

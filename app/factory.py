@@ -38,6 +38,8 @@ from app.oauth.spent import forget_spent
 from app.redemption import routes as redemption_routes
 from app.redemption.code_token import forget_code_tokens
 from app.redemption.expire import expire_due, holds_open
+from app.reports import routes as report_routes
+from app.reports.watch_funds import watch_funds
 from app.web import logs, problems, requests
 from app.web.api import make_api
 from app.web.converters import IdConverter
@@ -67,6 +69,7 @@ def create_app(settings: config.Settings) -> Flask:
     admits = partial(bearer.may_send_large, scope="bill")
     requests.allow_large("/v1/bills", requests.Large(billing_routes.MOST_BYTES, admits))
     api.register_blueprint(alarm_routes.blueprint)
+    api.register_blueprint(report_routes.blueprint)
     api.register_blueprint(finance_routes.blueprint)
     app.register_blueprint(oauth_routes.blueprint)
     app.register_blueprint(guard_pages.blueprint)
@@ -108,6 +111,7 @@ def worker_tasks() -> list[Task]:
         Task("alarm_mail", 1, send_alarm_mail),
         Task("alarm_hooks", 1, send_alarm_hooks),
         Task("forget_alarms", 3_600, forget_alarms),
+        Task("funds", 3_600, watch_funds),
         Task("snapshots", 60, refresh_snapshots),
     ]
 

@@ -16,7 +16,8 @@ import app.issuance.models
 import app.ledger.models
 import app.mail.models
 import app.oauth.models
-import app.redemption.models  # noqa: F401  every room's tables, for the comparison with the database
+import app.redemption.models
+import app.reports.models  # noqa: F401  every room's tables, for the comparison with the database
 from app.db.base import Base
 
 engine = create_engine(context.config.attributes["url"], connect_args={"options": "-c lock_timeout=5000"})

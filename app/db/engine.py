@@ -5,7 +5,7 @@ import select
 from functools import cache
 from typing import Any
 
-from psycopg import RawCursor
+from psycopg import RawCursor, RawServerCursor
 from psycopg.types.numeric import Int8Dumper
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
@@ -55,6 +55,7 @@ def engine_for(url: str, pool_size: int, _pid: int) -> Engine:
         },
     )
     event.listen(made, "connect", _send_one_kind_of_int)
+    event.listen(made, "connect", _stream_as_raw)
     event.listen(made, "checkout", _refuse_ended)
     return made
 
@@ -65,6 +66,11 @@ def _send_one_kind_of_int(connection: Any, _: ConnectionPoolEntry) -> None:
     Then a settle of 300.00 would be another statement than one of 400.00, and each be planned anew many times.
     """
     connection.adapters.register_dumper(int, Int8Dumper)
+
+
+def _stream_as_raw(connection: Any, _: ConnectionPoolEntry) -> None:
+    """Rows that are streamed come by a cursor of the server, which takes `$1` only when it is told to."""
+    connection.server_cursor_factory = RawServerCursor
 
 
 def _refuse_ended(connection: Any, record: ConnectionPoolEntry, _: object) -> None:

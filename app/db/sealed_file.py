@@ -74,19 +74,22 @@ def unseal(path: Path, sink: Sink, identities: Sequence[Identity]) -> None:
 
 
 @contextmanager
-def draft_of(target: Path) -> Iterator[IO[bytes]]:
+def draft_of(target: Path, *, replace: bool = False) -> Iterator[IO[bytes]]:
     """A file beside the target, for its owner only, that takes the target's name once it is whole and on the disk.
 
-    Whatever is raised meanwhile, the draft goes. Raises BackupError when there is a target, or a draft.
+    Whatever is raised meanwhile, the draft goes. Raises BackupError when there is a draft, or a target that it may not
+    `replace`.
     """
     draft = target.with_name(f"{target.name}.part")
-    _refuse_overwriting(target)
+    if not replace:
+        _refuse_overwriting(target)
     with _created(draft) as file:
         try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            _refuse_overwriting(target)
+            if not replace:
+                _refuse_overwriting(target)
             draft.rename(target)
         except BaseException as error:
             draft.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from app.billing.breaks import Attachment, Break, Note
 from app.billing.rules import KINDS
 from app.billing.schemas import BillOut, BillQuery
 from app.billing.work_break import LONGEST_NAME, LONGEST_REASON
-from app.web.arguments import Identifier, PageSchema, QueryWhole, Shown, Strict, Text
+from app.web.arguments import Identifier, PageSchema, QueryWhole, Shown, SignedMoney, Strict, Text
 
 #: A break is looked for by its age up to so many days.
 MOST_DAYS = 36_500
@@ -94,13 +94,6 @@ class NoteIn(Strict):
     """What somebody says about a break; several lines are fine."""
 
     note = Text(longest=LONGEST_NOTE, lines=True, required=True)
-
-
-class SignedMoney(Shown):
-    """A whole number of minor units of a currency, which may be below zero."""
-
-    amount_minor = fields.Integer(required=True, metadata={"example": -3000})
-    currency = fields.String(required=True, metadata={"description": "ISO 4217 code", "example": "GBP"})
 
 
 class BreakBill(Shown):

@@ -318,6 +318,31 @@ RULES: tuple[Rule, ...] = (
         party_advice="If you did not issue so much, have the operator disable your client at once, and change its "
         "credentials.",
     ),
+    Rule(
+        "funds_short",
+        "Too little money is on an issuer's account",
+        group="issuer",
+        window_s=86_400,
+        every_s=60,
+        setting="funds_short",
+        what="The bank's balance for the issuer {group} was below what must be there, in {figure} currencies or days.",
+        why="What cards are worth and what stores are owed must be there at the end of each day.",
+        advice="Look at `scrip report safeguarding --issuer {group}`, and pay nothing out for this issuer before the "
+        "difference is known.",
+        party_advice="Send the money that is missing, or ask the operator what your statement does not explain.",
+    ),
+    Rule(
+        "funds_low",
+        "An issuer's account is low",
+        group="issuer",
+        window_s=86_400,
+        every_s=60,
+        setting="funds_low",
+        what="The bank's balance for the issuer {group} was below its least, in {figure} currencies or days.",
+        why="Below the least that was agreed people are told while there is time.",
+        advice="Ask the issuer {group} to send money; `scrip funds warn` changes from which balance on this is said.",
+        party_advice="Send money, so that your cards can be paid.",
+    ),
 )
 
 BY_NAME: Mapping[str, Rule] = {rule.name: rule for rule in RULES}

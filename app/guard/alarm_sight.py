@@ -125,11 +125,11 @@ _NEW_LINKS = """
     WHERE issued.facts ->> 'mode' IS NOT NULL
 """
 
-# Written once an hour for each limit.
-_ISSUING_LIMITED = """
+# Written once an hour for each limit; once a day for each currency.
+_OF_ISSUER = """
     SELECT facts ->> 'mode' AS mode, facts ->> 'issuer_id' AS group_id, facts ->> 'issuer_id' AS party_id,
         count(*) AS figure, count(*) AS of, min(at) AS first_at, max(at) AS last_at
-    FROM event WHERE kind = 'issuing_limited' AND at > $1 AND at <= $2
+    FROM event WHERE kind = '{kind}' AND at > $1 AND at <= $2
     GROUP BY facts ->> 'mode', facts ->> 'issuer_id' HAVING count(*) >= $3
     ORDER BY figure DESC LIMIT $4
 """
@@ -163,6 +163,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "new_links_card": ("link_reissued", "address_corrected"),
     "other_country": ("code_token_made", "code_exchanged"),
     "issuing_limited": ("issuing_limited",),
+    "funds_short": ("funds_short",),
+    "funds_low": ("funds_low",),
 }
 
 #: The rules that count: since, until, the least figure, the most groups.
@@ -173,7 +175,9 @@ COUNTS: Mapping[str, str] = {
     "openings_address": _OPENINGS,
     "new_links_card": _NEW_LINKS,
     "other_country": _OTHER_COUNTRY,
-    "issuing_limited": _ISSUING_LIMITED,
+    "issuing_limited": _OF_ISSUER.format(kind="issuing_limited"),
+    "funds_short": _OF_ISSUER.format(kind="funds_short"),
+    "funds_low": _OF_ISSUER.format(kind="funds_low"),
 }
 
 MOVED = """

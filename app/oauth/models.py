@@ -23,7 +23,7 @@ class Client(Base):
             cardinality(scopes) > 0 AND scopes <@ (ARRAY['introspect', 'client.manage'] || CASE
                 WHEN finance THEN ARRAY['finance.read', 'finance.work']
                 WHEN issuer_id IS NULL THEN ARRAY['exchange', 'settle', 'refund', 'bill', 'guard.read']
-                ELSE ARRAY['issue', 'guard.read'] END)
+                ELSE ARRAY['issue', 'statement', 'guard.read'] END)
             """,
             name="client_scopes_of_party",
         ),

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 PARTY_SCOPES = {
-    "issuer": ("issue", "guard.read"),
+    "issuer": ("issue", "statement", "guard.read"),
     "store": ("exchange", "settle", "refund", "bill", "guard.read"),
     "finance": ("finance.read", "finance.work"),
 }
@@ -15,6 +15,7 @@ ALL_SCOPES = (
     "settle",
     "refund",
     "bill",
+    "statement",
     "guard.read",
     "finance.read",
     "finance.work",

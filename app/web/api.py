@@ -227,6 +227,7 @@ _SCOPES = {
     "refund": "Refund settled payments",
     "bill": "Send bills, and read what became of them",
     "issue": "Issue cards and run programmes",
+    "statement": "Read one's own statements, and what stores have billed of one's own cards",
     "guard.read": "Read the alarms that concern one's own party",
     "finance.read": "Read the bills of all stores of one's mode, and their breaks",
     "finance.work": "Work breaks off",

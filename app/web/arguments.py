@@ -254,6 +254,13 @@ class MoneySchema(Shown):
     currency = fields.String(required=True, metadata={"description": "ISO 4217 code", "example": "GBP"})
 
 
+class SignedMoney(Shown):
+    """A whole number of minor units of a currency, which may be below zero."""
+
+    amount_minor = fields.Integer(required=True, metadata={"example": -3000})
+    currency = fields.String(required=True, metadata={"description": "ISO 4217 code", "example": "GBP"})
+
+
 class PositiveMoneySchema(Strict):
     """A whole number of minor units of a currency, above zero."""
 

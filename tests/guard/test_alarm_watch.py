@@ -130,6 +130,15 @@ def issuing_limited(at: datetime) -> str:
     return issuer_id
 
 
+def funds(kind: str) -> Callable[[datetime], str]:
+    def told(at: datetime) -> str:
+        issuer_id = new_id("iss")
+        happened(kind, [at], mode="test", issuer_id=issuer_id, currency="GBP", day="2026-11-27")
+        return issuer_id
+
+    return told
+
+
 UNUSUAL: dict[str, Callable[[datetime], str]] = {
     "wrong_codes_store": store_codes,
     "wrong_codes_overall": overall_codes,
@@ -144,6 +153,8 @@ UNUSUAL: dict[str, Callable[[datetime], str]] = {
     "issued_amount": issued_amount,
     "issued_count": issued_count,
     "issuing_limited": issuing_limited,
+    "funds_short": funds("funds_short"),
+    "funds_low": funds("funds_low"),
 }
 
 

@@ -39,6 +39,7 @@ def test_an_access_token_lives_as_short_as_the_most_dangerous_scope_that_was_nam
         "settle": 300,
         "refund": 120,
         "bill": 300,
+        "statement": 300,
         "guard.read": 300,
         "finance.read": 300,
         "finance.work": 300,

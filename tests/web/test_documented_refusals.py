@@ -29,6 +29,7 @@ from app.redemption.refund import refund_payment
 from app.redemption.reissue import reissue_card
 from app.redemption.settle import settle_payment
 from app.redemption.void import void_payment
+from app.reports.issuer_statement import read_issuer_statement
 from app.web.problems import STATUS
 
 #: By the operation's ID; lists refuse nothing of their own.
@@ -49,6 +50,8 @@ VERBS: dict[str, Callable[..., Any] | None] = {
     "post_void": void_payment,
     "post_extend": extend_payment,
     "post_refund": refund_payment,
+    "get_statement": read_issuer_statement,
+    "get_statement_lines": None,
     "get_alarms": None,
     "get_alarm": read_alarm,
     "get_finance_bills": None,

@@ -162,9 +162,12 @@ def resolved(spec: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 def test_each_operation_stands_in_the_part_of_whoever_may_call_it(spec: dict[str, Any]) -> None:
     for operation in operations(spec).values():
-        parts = {"issue": "Issuer API", "bill": "Bills", "guard.read": "Alarms"} | dict.fromkeys(
-            ("finance.read", "finance.work"), "Finance"
-        )
+        parts = {
+            "issue": "Issuer API",
+            "bill": "Bills",
+            "guard.read": "Alarms",
+            "statement": "Statements",
+        } | dict.fromkeys(("finance.read", "finance.work"), "Finance")
         [scope, *_] = [scope for each in operation["security"] for scope in each["oauth"]]
         [part] = operation["tags"]
         assert part == parts.get(scope, "Store API") or (scope, part) == ("bill", "Remittances"), operation["summary"]
@@ -208,7 +211,6 @@ PREFIXES = {
     "break_id": "brk",
     "card_id": "card",
     "payment_id": "pay",
-    "payout_id": "out",
     "programme_id": "prg",
 }
 ID_NAMES = {prefix: f"/{{{name}}}" for name, prefix in PREFIXES.items()}

@@ -1,0 +1,1 @@
+"""What finance and issuers are told of the books: statements, liability, ageing, and the journal."""

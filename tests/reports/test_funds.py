@@ -1,0 +1,92 @@
+"""What must be on an issuer's account, and who is told when it is not."""
+
+from datetime import timedelta
+from typing import Any
+
+from app import clock
+from app.billing.approve import approve_bill
+from app.billing.payouts import note_paid, note_returned
+from app.billing.runs import draft_run, release_run
+from app.config import Settings
+from app.db.transaction import snapshot
+from app.guard.alarm_rules import BY_NAME
+from app.guard.alarm_sight import look
+from app.reports.asked import Asked, Month
+from app.reports.bank_balance import enter_balance, warn_below
+from app.reports.catalogue import build_report
+from app.reports.watch_funds import watch_funds
+from tests.at_once import at_once
+from tests.billing.matched import bill_of, settled
+from tests.reports.books import asked_of, built, named
+from tests.world import World, make_world, rows
+
+ANN, BOB = "operator:ann", "operator:bob"
+
+
+def position(world: World) -> dict[str, Any]:
+    asked = asked_of(world, str(Month.of(clock.here())), as_of=clock.here() + timedelta(seconds=1))
+    [row] = named(built("funding", asked))
+    return row
+
+
+def of(row: dict[str, Any]) -> tuple[int, int, int, int]:
+    return row["liability"], row["owed"], row["in_transit"], row["required"]
+
+
+def test_what_must_be_there_follows_the_money_to_the_stores_bank_and_back(own_database: Settings) -> None:
+    """And the remittance advice of the payout comes to what was paid."""
+    world = make_world()
+    payment_id = settled(world, 3_000)
+    world.issue(500)
+    assert of(position(world)) == (500, 3_000, 0, 3_500)
+    bill_id = bill_of(world, [payment_id])
+    approve_bill(bill_id, operator=ANN)
+    run = draft_run(mode="test", operator=ANN)
+    release_run(run.id, operator=BOB)
+    assert of(position(world)) == (500, 0, 3_000, 3_500)
+    [payout] = rows("SELECT id FROM payout")
+    asked = Asked("test", clock.here(), Month.of(clock.here()), payout_id=payout.id)
+    report = built("remittance", asked)
+    assert [row["amount"] for row in named(report)] == [3_000]
+    assert not report.is_wrong
+    note_paid([payout.id])
+    assert of(position(world)) == (500, 0, 0, 500)
+    note_returned([payout.id], reason="closed")
+    assert of(position(world)) == (500, 3_000, 0, 3_500)
+    month = str(Month.of(clock.here()))
+    for name in ("journal", "statement"):
+        issuer = named(built(name, asked_of(world, month, as_of=clock.here())))
+        assert {row["issuer_id"] for row in issuer} == {world.issuer_id}
+    kinds = [row["kind"] for row in named(built("journal", asked_of(world, month)))][::2]
+    assert kinds == ["issue", "settle", "issue", "send", "arrive", "return"]
+
+
+def test_too_little_is_told_once_however_many_look(own_database: Settings) -> None:
+    world, fine = make_world(), make_world()
+    now = clock.here()
+    yesterday = now.date() - timedelta(days=1)
+    with clock.set_to(now - timedelta(days=2)):
+        for each in (world, fine):
+            each.issue(5_000)
+    warn_below(world.issuer_id, "GBP", 4_994)
+    warn_below(fine.issuer_id, "GBP", 5_000)
+    for each, balance in ((world, "49.93"), (fine, "50.00")):
+        enter_balance(each.issuer_id, "GBP", yesterday, balance, operator=ANN)
+    assert at_once([watch_funds] * 3) == [0, 0, 0]
+    watch_funds()
+    found = rows("SELECT kind, facts FROM event WHERE kind LIKE 'funds%' ORDER BY kind")
+    assert [(row.kind, row.facts["issuer_id"]) for row in found] == [
+        ("funds_low", world.issuer_id),
+        ("funds_short", world.issuer_id),
+    ]
+    assert (found[1].facts["short_minor"], found[1].facts["required_minor"]) == (7, 5_000)
+    with snapshot(within_s=10) as db:
+        for rule in ("funds_short", "funds_low"):
+            [told] = look(db, BY_NAME[rule], clock.now(db), own_database.alarms)
+            assert told.seen.party_id == world.issuer_id
+    with clock.ahead(timedelta(days=1)):
+        watch_funds()
+    assert len(rows("SELECT FROM event WHERE kind LIKE 'funds%'")) == 4, "the next day is told anew"
+    with snapshot(within_s=10) as db:
+        report = build_report(db, "safeguarding", Asked("live", clock.now(db), Month.of(now)))
+        assert list(report.rows) == []
