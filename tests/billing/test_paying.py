@@ -23,9 +23,7 @@ from app.config import Settings
 from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound, ReferenceReused, RefundNotCovered, Refusal
 from app.ids import IssuerId, StoreId
-from app.ledger import owed as ledger_owed
 from app.ledger.audit import audit
-from app.ledger.owed import refresh_snapshots
 from app.redemption import refund_cover
 from app.redemption.models import Store
 from app.redemption.refund import Refund, refund_payment
@@ -330,22 +328,6 @@ def test_without_the_stores_lock_they_do(own_database: Settings, monkeypatch: py
 
     monkeypatch.setattr(runs, "decide_release", decide_slowly)
     assert any(race(world) < 0 for _ in range(5))
-
-
-def test_what_is_owed_is_the_same_with_a_snapshot_and_without(world: World) -> None:
-    payment = settled(world)
-    before = owed(world.bookshop)
-    assert refresh_snapshots() == 0
-    taken = rows("SELECT up_to < now() - interval '14 min' AS is_old, balance_minor FROM account_snapshot")
-    assert [(row.is_old, row.balance_minor) for row in taken] == [(True, 0)] * len(taken)
-    assert owed(world.bookshop) == before
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger_owed, "SETTLED_AFTER", timedelta(0))
-        refresh_snapshots()
-        refund(world, payment, 300)
-        refresh_snapshots()
-    assert owed(world.bookshop) == 1_700
-    assert [row.balance_minor for row in rows("SELECT balance_minor FROM account_snapshot")] == [1_700]
 
 
 # ── entries and months ──────────────────────────────────────────────────────────────────────────────────────────────
