@@ -5,10 +5,16 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from app.billing.approve import approve_bill
+from app.billing.payouts import note_paid
+from app.billing.rules import period_of
+from app.billing.runs import draft_run, release_run
+from app.billing.work import work_off
+from app.clock import here
 from app.oauth.clients import add_client
 from app.oauth.scopes import PARTY_SCOPES
 from app.secrecy import random_secret
-from tests.world import TERMS, World, key_of
+from tests.world import TERMS, World, key_of, rows
 
 
 class Api:
@@ -49,8 +55,8 @@ def toyshop(client: FlaskClient, world: World) -> Api:
     return Api(client, kind="store", party_id=world.toyshop)
 
 
-def test_the_money_path(client: FlaskClient, acme: Api, bookshop: Api, toyshop: Api) -> None:
-    """Acme gives Sam 50.00 GBP; Bookshop takes 30.00; 20.00 come back to Sam by a new link."""
+def test_the_money_path(client: FlaskClient, world: World, acme: Api, bookshop: Api, toyshop: Api) -> None:
+    """Acme gives Sam 50.00 GBP; Bookshop takes 30.00, bills and gets them; 20.00 come back to Sam by a new link."""
     programme = acme.post("/v1/programmes", {k: v for k, v in TERMS.items() if k != "stores"} | {"stores": "all"})
     assert programme.status_code == 201, programme.text
     issued = acme.post(
@@ -90,3 +96,33 @@ def test_the_money_path(client: FlaskClient, acme: Api, bookshop: Api, toyshop: 
     assert (card["reached_through"]["kind"], card["letter"]) == ("link", "queued")
     kinds = [event["kind"] for event in acme.get(f"{card_path}/events").json["items"]]
     assert kinds == ["card_issued", "code_shown", "code_exchanged", "payment_settled"]
+
+    line = {"payment_id": payment["id"], "amount": money(3_000), "order_reference": "123"}
+    sent = bookshop.post("/v1/bills", {"period": period_of(here()).name, "reference": "B-1", "lines": [line]})
+    assert sent.status_code == 202, sent.text
+    work_off(sent.json["id"])
+    matched = bookshop.get(f"/v1/bills/{sent.json['id']}").json
+    assert (matched["state"], matched["matched_lines"], matched["broken_lines"]) == ("matched", 1, 0)
+
+    (payable,) = approve_bill(sent.json["id"], operator="operator:ann")
+    assert (payable.issuer_id, payable.amount_minor) == (world.issuer_id, 3_000)
+    run = draft_run(mode="test", operator="operator:ann")
+    payout = next(
+        one for one in release_run(run.id, operator="operator:bob").payouts if one.store_id == payable.store_id
+    )
+    assert books_of(payable.store_id) == {"owed": 0, "in_transit": 3_000, "paid": 0}
+    note_paid([payout.id])
+    assert books_of(payable.store_id) == {"owed": 0, "in_transit": 0, "paid": 3_000}
+    (told,) = bookshop.get("/v1/remittances").json["items"]
+    assert (told["id"], told["amount"]) == (payout.id, money(3_000))
+
+
+def books_of(store_id: str) -> dict[str, int]:
+    """What the store's accounts come to."""
+    query = """
+        SELECT kind, (
+            coalesce((SELECT sum(amount_minor) FROM transfer WHERE credit_id = account.id), 0)
+            - coalesce((SELECT sum(amount_minor) FROM transfer WHERE debit_id = account.id), 0)
+        )::bigint AS minor FROM account WHERE owner_id = :id
+    """
+    return {row.kind: row.minor for row in rows(query, id=store_id)}
