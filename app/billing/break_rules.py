@@ -106,6 +106,9 @@ def terms_of(proposal: str, facts: Facts) -> Terms:
         what = "nothing of it is left to take up" if kind in BY_AMOUNT else f"it would be {kind}"
         pointer = "/payment_id" if proposal == "match_payment" else "/proposal"
         raise InvalidRequest(f"This payment cannot be taken up for the line: {what}.", pointer=pointer)
+    if facts.line.amount_minor < min(0, claim_minor):
+        why = "The line gives back more than was refunded: reject it, so that the store bills it anew."
+        raise InvalidRequest(why, pointer="/proposal")
     return Terms(claim_minor, paid_minor(facts), takes_up=True)
 
 

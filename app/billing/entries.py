@@ -46,7 +46,7 @@ def fund(
     """An issuer's money has come, as the bank's reference says, at `effective_at`; now unless it says otherwise.
 
     The same reference again is the same money, and changes nothing. Raises NotFound, InvalidRequest; ReferenceReused
-    when it came with another amount or currency; Busy.
+    when it came with another amount or currency, or at another time; Busy.
     """
     _check_words(reference, "/reference")
     if amount.amount_minor <= 0:
@@ -58,6 +58,8 @@ def fund(
             known = Entry(**row._mapping)
             if (known.amount_minor, known.currency) != (amount.amount_minor, amount.currency):
                 raise ReferenceReused("This reference of the bank came before with another amount.")
+            if effective_at is not None and known.effective_at != effective_at:
+                raise ReferenceReused(f"This reference of the bank came before, for {known.effective_at:%F %T} UTC.")
             return known
         together(db, _insert(**_given(entry)))
         return _book(db, entry, operator)

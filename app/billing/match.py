@@ -149,7 +149,8 @@ _DECIDE_REST = text(
     """
 )
 
-#: Refunds of what was billed before, which no line has taken up: they come back by themselves.
+#: Refunds of what was billed before, which no line has taken up: they come back by themselves. Those that lessen what an
+#: open break may take up wait for it: they come with it, or with the next bill.
 _TAKE_CREDITS = text(
     f"""
     {TAKE_UP}
@@ -158,6 +159,16 @@ _TAKE_CREDITS = text(
     WHERE r.store_id = :store_id AND r.at < :as_of AND NOT EXISTS (SELECT FROM billed WHERE movement_id = r.id)
         AND EXISTS (
             SELECT FROM settlement AS s JOIN billed AS b ON b.movement_id = s.id WHERE s.payment_id = r.payment_id
+        )
+        AND NOT (
+            r.payment_id IN (
+                SELECT l.payment_id FROM bill_break AS k JOIN bill_line AS l ON (l.bill_id, l.line_no) = (k.bill_id, k.line_no)
+                WHERE k.bill_id = :bill_id AND k.closed_at IS NULL AND k.expected_minor IS NOT NULL
+            )
+            AND EXISTS (
+                SELECT FROM settlement AS s
+                WHERE s.payment_id = r.payment_id AND s.at < :as_of AND NOT EXISTS (SELECT FROM billed WHERE movement_id = s.id)
+            )
         )
     """
 )

@@ -64,8 +64,9 @@ def unbilled(db: Connection, period: Period, *, store_id: StoreId | None = None)
 
 
 def months_unbilled(db: Connection, before: datetime) -> Sequence[tuple[StoreId, str]]:
-    """Stores with the months before this moment in which something was settled that no bill has taken up, the oldest
-    first; without those that have such a bill of ours already, or a bill that is not matched yet."""
+    """Stores with the months before this moment in which something was settled that no bill has taken up, or of which
+    something was billed refunded, the oldest first; without those that have such a bill of ours already, or a bill
+    that is not matched yet."""
     db.exec_driver_sql(WITHIN)
     return [(row.store_id, row.month) for row in db.execute(_MONTHS, {"before": before})]
 
@@ -93,6 +94,10 @@ _MONTHS = text(
     SELECT store_id, month FROM (
         SELECT DISTINCT s.store_id, to_char(s.at AT TIME ZONE 'UTC', 'YYYY-MM') AS month FROM settlement AS s
         WHERE s.at < :before AND NOT EXISTS (SELECT FROM billed WHERE movement_id = s.id)
+        UNION
+        SELECT r.store_id, to_char(r.at AT TIME ZONE 'UTC', 'YYYY-MM') FROM refund AS r
+        WHERE r.at < :before AND NOT EXISTS (SELECT FROM billed WHERE movement_id = r.id)
+            AND EXISTS (SELECT FROM settlement AS s JOIN billed AS b ON b.movement_id = s.id WHERE s.payment_id = r.payment_id)
     ) AS settled
     WHERE NOT EXISTS (SELECT FROM bill AS b WHERE b.store_id = settled.store_id AND (b.reference = 'self:' || month OR b.state IN ('received', 'read')))
     ORDER BY month, store_id

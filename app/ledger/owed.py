@@ -6,8 +6,8 @@ from sqlalchemy import text
 
 from app.db.transaction import transaction
 
-#: Nobody is still writing what was recorded so long ago: no statement takes longer than ten seconds, and no transaction
-#: of the service idles for longer than five.
+#: Hardly anybody is still writing what was recorded so long ago; and a transaction that is so old is seen in
+#: pg_stat_activity, where a role sees its own: nobody else writes transfers.
 SETTLED_AFTER = timedelta(minutes=15)
 
 
@@ -25,7 +25,10 @@ def refresh_snapshots() -> int:
 _REFRESH = text("""
     WITH known AS (
         SELECT a.id, coalesce(s.up_to, '-infinity') AS since, coalesce(s.balance_minor, 0) AS balance_minor,
-               clock_timestamp() - CAST(:settled_after AS interval) AS up_to
+               least(clock_timestamp() - CAST(:settled_after AS interval), (
+                   SELECT min(xact_start) FROM pg_stat_activity
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()
+               )) AS up_to
         FROM account a LEFT JOIN account_snapshot s ON s.account_id = a.id WHERE a.kind = 'owed'
     )
     INSERT INTO account_snapshot (account_id, up_to, balance_minor)

@@ -7,7 +7,9 @@ import pytest
 from app import clock
 from app.billing.match import match_bill
 from app.billing.reject import reject_bill
+from app.billing.taking_up import facts_of, lock_bill, take_up
 from app.billing.tolerances import list_tolerances, set_tolerance
+from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound
 from app.ids import IssuerId, PaymentId, is_id
 from app.redemption.refund import refund_payment
@@ -182,6 +184,21 @@ def test_a_credit_is_not_deducted_again_for_a_line_that_names_it_wrongly(world: 
     november = bill(world, (pay, -1_000), period=NOVEMBER)
     assert matched(november) == {0: "credit", 1: "amount_over"}
     assert paid_minor(november) == -1_200
+
+
+def test_a_refund_that_an_open_break_has_to_do_with_is_no_credit(world: World) -> None:
+    """It lessens what the break may take up; taken up before, the store would be paid too little."""
+    pay = settled(world, 2_000, at=AT_THE_END, final=False)
+    assert matched(bill(world, (pay, 2_000))) == {1: "matched"}
+    with clock.set_to(A_LITTLE_AFTER):
+        world.settle(pay, 1_000)
+    refund(world, pay, 300, at=IN_NOVEMBER)
+    november = bill(world, (pay, 800), period=NOVEMBER)
+    assert matched(november) == {1: "amount_over"}
+    with transaction() as db:
+        locked = lock_bill(db, november)
+        assert facts_of(db, locked, 1).expected_minor == 700
+        assert take_up(db, locked, 1, pay) == 700
 
 
 def test_a_refund_before_billing_leaves_the_rest_to_bill(world: World) -> None:

@@ -133,6 +133,29 @@ def test_what_finance_rejects_of_it_is_not_billed_again_by_itself(after_60_days:
     assert len(listed(world.bookshop, "2026-10")) == 1
 
 
+def test_a_month_that_came_to_nothing_keeps_no_other_waiting(after_60_days: None) -> None:
+    world = make_world()
+    refund(world, settled(world, at=IN_OCTOBER), 3_000, at=IN_OCTOBER)
+    settled(world, at=IN_NOVEMBER)
+    with clock.set_to(END_OF_OCTOBER + timedelta(days=30 + 60)):
+        made = self_billed(world)
+    assert list(made) == ["self:2026-11"]
+    assert paid_minor(made["self:2026-11"]) == 3_000
+
+
+def test_of_a_store_that_sells_no_more_what_it_gave_back_is_billed_too(after_60_days: None) -> None:
+    """Or what it has yet to be paid would never be covered."""
+    world = make_world()
+    pay = settled(world)
+    assert matched(bill(world, (pay, 3_000))) == {1: "matched"}
+    refund(world, pay, 1, at=IN_NOVEMBER)
+    with clock.set_to(END_OF_OCTOBER + timedelta(days=30 + 60)):
+        made = self_billed(world)
+        assert self_billed(world) == made
+    assert list(made) == ["self:2026-11"]
+    assert paid_minor(made["self:2026-11"]) == -1
+
+
 def test_by_default_nobody_is_billed_for(own_database: config.Settings) -> None:
     world = make_world()
     settled(world)

@@ -89,7 +89,7 @@ class Walk:
             return 0, 0
         if proposal == "write_off":
             return (worth or 0, line.asks) if line.asks > (worth or 0) else None
-        return None if worth is None else (worth, min(worth, line.asks))
+        return None if worth is None or line.asks < min(0, worth) else (worth, min(worth, line.asks))
 
     def propose(self) -> None:
         line, proposal, by = self.draw(st.sampled_from(self.lines)), self.draw(PROPOSALS), self.draw(PEOPLE)
