@@ -14,8 +14,11 @@ from openpyxl.utils.exceptions import InvalidFileException
 from app.billing.lines import Line, Unreadable, wrong_line
 from app.billing.table import MOST_COLUMNS, Table
 
-#: A million lines have some 300 MB; texts that cells share are held in memory.
-MOST_UNPACKED, MOST_SHARED, MOST_MEMBERS = 2 * 1024**3, 256 * 1024**2, 500
+#: A million lines have some 300 MB; texts that cells share are held in memory, and so is all that is no sheet.
+MOST_UNPACKED, MOST_SHARED, MOST_OTHER, MOST_MEMBERS = 2 * 1024**3, 256 * 1024**2, 16 * 1024**2, 500
+#: As far as a sheet's rows go (ECMA-376, part 1, section 18.3.1.73). A file may number one without a bound, and for
+#: each that is missing before it an empty one would be read.
+LAST_ROW = 2**20
 SAMPLE = 1_000
 LONGEST_CELL = 1_000
 
@@ -27,7 +30,9 @@ def read_xlsx(file: IO[bytes], *, currency: str | None = None) -> Iterator[Line]
         book = openpyxl.load_workbook(file, read_only=True, data_only=False, keep_links=False)
         sheet = book.worksheets[0]
         sheet.reset_dimensions()
-        yield from _read_rows(enumerate(sheet.iter_rows(max_col=MOST_COLUMNS + 1, values_only=True), start=1), currency)
+        rows = sheet.iter_rows(max_row=LAST_ROW, max_col=MOST_COLUMNS + 1, values_only=True)
+        full = ((no, row) for no, row in enumerate(rows, start=1) if row.count(None) < len(row))
+        yield from _read_rows(full, currency)
     except (InvalidFileException, zipfile.BadZipFile, ParseError, KeyError, ValueError, IndexError, EOFError) as error:
         raise Unreadable("It is no spreadsheet that can be read (XLSX).") from error
 
@@ -42,9 +47,15 @@ def _check_archive(file: IO[bytes]) -> None:
                     raise Unreadable("It is no spreadsheet that can be read (XLSX).")
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise Unreadable("It is no spreadsheet (XLSX).") from error
-    shared = sum(member.file_size for member in members if "sharedstrings" in member.filename.lower())
-    if len(members) > MOST_MEMBERS or shared > MOST_SHARED or sum(each.file_size for each in members) > MOST_UNPACKED:
+    is_too_much = len(members) > MOST_MEMBERS or sum(each.file_size for each in members) > MOST_UNPACKED
+    if is_too_much or any(each.file_size > _most_bytes(each.filename.lower()) for each in members):
         raise Unreadable("It unpacks to more than a spreadsheet of bills has.")
+
+
+def _most_bytes(name: str) -> int:
+    if name.startswith("xl/worksheets/"):
+        return MOST_UNPACKED
+    return MOST_SHARED if name == "xl/sharedstrings.xml" else MOST_OTHER
 
 
 def _read_rows(rows: Iterator[tuple[int, tuple[Any, ...]]], currency: str | None) -> Iterator[Line]:

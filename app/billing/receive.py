@@ -22,6 +22,8 @@ from app.ids import new_id
 from app.redemption.store import find_store
 
 LONGEST_REFERENCE = 100
+#: How the references of self-billing begin.
+OURS = "self:"
 #: Machines know the time nearly, not exactly: at the turn of a month a store may be ahead.
 EARLY = timedelta(minutes=5)
 
@@ -54,7 +56,7 @@ def receive_bill(
     came before with other content; Busy.
     """
     media_type = media_type_of(kind, currency)
-    month, reference = _checked_head(media_type, lambda: parts_of(file), period, reference)
+    month, reference = _checked_head(media_type, lambda: parts_of(file), period, reference, source=source)
     store = find_store(store_id)
     if store is None:
         raise InvalidRequest("There is no such store.", pointer="/store")
@@ -103,7 +105,9 @@ def _replayed(db: Connection, columns: dict[str, object]) -> Received:
     return Received(Bill(**found), replayed=True)
 
 
-def _checked_head(media_type: str, open_parts: Open, period: str | None, reference: str | None) -> tuple[Period, str]:
+def _checked_head(
+    media_type: str, open_parts: Open, period: str | None, reference: str | None, *, source: str
+) -> tuple[Period, str]:
     """Period and reference, from the request or the file. Raises BillUnreadable, InvalidRequest."""
     try:
         head = check_file(media_type, open_parts)
@@ -115,6 +119,8 @@ def _checked_head(media_type: str, open_parts: Open, period: str | None, referen
         month = period_named(said_period)
     except ValueError as error:
         raise InvalidRequest(str(error), pointer="/period") from None
+    if said_reference.startswith(OURS) != (source == "self"):
+        raise InvalidRequest(f"References that begin with {OURS} are of bills that we make.", pointer="/reference")
     if not 1 <= len(said_reference) <= LONGEST_REFERENCE or not is_plain(said_reference):
         detail = f"A reference has 1 to {LONGEST_REFERENCE} characters, and no control characters."
         raise InvalidRequest(detail, pointer="/reference")

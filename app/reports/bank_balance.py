@@ -152,14 +152,16 @@ def _mode_of(db: Connection, issuer_id: str) -> str:
 
 
 def _add(db: Connection, balance: Balance, *, source: str, operator: str) -> bool:
-    """Whether it was news: a file that is imported again adds nothing."""
+    """Whether it was news: a file that is imported again adds nothing, also where a person has corrected it since."""
     where = (
         BankBalance.issuer_id == balance.issuer_id,
         BankBalance.currency == balance.currency,
         BankBalance.day == balance.day,
     )
     newest = select(BankBalance.balance_minor).where(*where).order_by(BankBalance.recorded_at.desc()).limit(1)
-    if db.execute(newest).scalar_one_or_none() == balance.balance_minor:
+    imported = select(BankBalance.balance_minor).where(*where, BankBalance.source == "imported")
+    known = {*db.scalars(newest), *(db.scalars(imported) if source == "imported" else ())}
+    if balance.balance_minor in known:
         return False
     more = {"id": new_id("bal"), "source": source, "recorded_by": operator, "recorded_at": clock.now(db)}
     db.execute(insert(BankBalance).values(**asdict(balance), **more))

@@ -4,7 +4,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection
@@ -34,12 +34,23 @@ class Position:
     issuer_id: str
     currency: str
     liability_minor: int = 0
-    owed_minor: int = 0
     in_transit_minor: int = 0
     #: What came into the issuer's funding, what was moved between it and its other accounts, and what was issued of it.
     funded_minor: int = 0
     adjusted_minor: int = 0
     issued_minor: int = 0
+    #: What is owed to each store; below zero it owes us, for refunds beyond what it had yet to be paid.
+    owed_by_store: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def owed_minor(self) -> int:
+        """What is owed to stores. What others owe us lessens none of it: it is not on the account."""
+        return sum(max(0, minor) for minor in self.owed_by_store.values())
+
+    @property
+    def receivable_minor(self) -> int:
+        """What stores owe us."""
+        return sum(max(0, -minor) for minor in self.owed_by_store.values())
 
     @property
     def required_minor(self) -> int:
@@ -51,18 +62,21 @@ class Position:
         """What may still be issued without more money."""
         return self.funded_minor + self.adjusted_minor - self.issued_minor
 
-    def after(self, kind: str, minor: int) -> "Position":
-        """The position once so much moved."""
+    def after(self, kind: str, minor: int, store_id: str | None = None) -> "Position":
+        """The position once so much moved, to or from what is owed to a store where there is one."""
         if kind in ("fund", "adjust"):
             name = "funded_minor" if kind == "fund" else "adjusted_minor"
             return replace(self, **{name: getattr(self, name) + minor})
         liability, owed, in_transit = EFFECTS[kind]
+        by_store = self.owed_by_store
+        if store_id is not None:
+            by_store = {**by_store, store_id: by_store.get(store_id, 0) + owed * minor}
         return replace(
             self,
             liability_minor=self.liability_minor + liability * minor,
-            owed_minor=self.owed_minor + owed * minor,
             in_transit_minor=self.in_transit_minor + in_transit * minor,
             issued_minor=self.issued_minor + (minor if kind == "issue" else 0),
+            owed_by_store=by_store,
         )
 
 
@@ -106,8 +120,8 @@ def days_of(db: Connection, asked: Asked, first: date, last: date) -> list[Day]:
     days = []
     for number in range((last - first).days + 1):
         day = first + timedelta(days=number)
-        for key, kind, minor in moved.get(day, ()):
-            position_of[key] = position_of.get(key, Position(*key)).after(kind, minor)
+        for key, kind, minor, store_id in moved.get(day, ()):
+            position_of[key] = position_of.get(key, Position(*key)).after(kind, minor, store_id)
         for key in sorted(position_of.keys() | kept.keys()):
             known = [each for each in kept.get(key, ()) if each.day <= day]
             position = position_of.get(key, Position(*key))
@@ -121,16 +135,16 @@ Key = tuple[str, str]
 
 def _summed(
     db: Connection, asked: Asked, start: datetime, end: datetime
-) -> tuple[dict[Key, Position], Mapping[date, list[tuple[Key, str, int]]]]:
+) -> tuple[dict[Key, Position], Mapping[date, list[tuple[Key, str, int, str | None]]]]:
     """The positions at the start, and what moved on each day from then on."""
     positions: dict[Key, Position] = {}
-    moved: dict[date, list[tuple[Key, str, int]]] = defaultdict(list)
+    moved: dict[date, list[tuple[Key, str, int, str | None]]] = defaultdict(list)
     for row in db.exec_driver_sql(_MOVED, (asked.mode, asked.issuer_id, start, end)):
         key = (row.issuer_id, row.currency)
         if row.day is None:
-            positions[key] = positions.get(key, Position(*key)).after(row.kind, row.minor)
+            positions[key] = positions.get(key, Position(*key)).after(row.kind, row.minor, row.store_id)
         else:
-            moved[row.day.date()].append((key, row.kind, row.minor))
+            moved[row.day.date()].append((key, row.kind, row.minor, row.store_id))
     return positions, moved
 
 
@@ -157,18 +171,19 @@ def names_of(db: Connection, asked: Asked, issuer_ids: Iterable[str]) -> Mapping
 
 # `day` is null for what lies before the first. A payout's issuer is the payout's; every other account is the issuer's own.
 _MOVED = f"""
-SELECT issuer_id, currency, kind, day, sum(minor)::bigint AS minor FROM (
+SELECT issuer_id, currency, kind, store_id, day, sum(minor)::bigint AS minor FROM (
     SELECT coalesce(c.issuer_id, p.issuer_id, split_part(t.debit_id, ':', 1)) AS issuer_id, t.currency,
         CASE WHEN t.kind = 'return' AND split_part(t.debit_id, ':', 2) = 'paid' THEN 'return_of_paid' ELSE t.kind END AS kind,
+        CASE 'owed' WHEN split_part(t.credit_id, ':', 2) THEN split_part(t.credit_id, ':', 1) WHEN split_part(t.debit_id, ':', 2) THEN split_part(t.debit_id, ':', 1) END AS store_id,
         CASE WHEN t.posted >= $3 THEN date_trunc('day', t.posted) END AS day,
         CASE WHEN t.kind = 'adjust' AND split_part(t.debit_id, ':', 2) = 'funding' THEN -t.amount_minor ELSE t.amount_minor END AS minor
-    FROM (SELECT t.kind, t.card_id, t.document_id, t.debit_id, t.currency, t.amount_minor, {POSTED} AS posted FROM transfer t WHERE t.mode = $1) AS t
+    FROM (SELECT t.kind, t.card_id, t.document_id, t.debit_id, t.credit_id, t.currency, t.amount_minor, {POSTED} AS posted FROM transfer t WHERE t.mode = $1) AS t
     LEFT JOIN card c ON c.id = t.card_id
     LEFT JOIN payout p ON p.id = t.document_id
     WHERE t.posted < $4
 ) AS moved
 WHERE $2::text IS NULL OR issuer_id = $2
-GROUP BY issuer_id, currency, kind, day
+GROUP BY issuer_id, currency, kind, store_id, day
 """
 
 _BALANCES = """

@@ -54,6 +54,24 @@ def test_a_file_that_unpacks_to_far_more_is_refused_unread(monkeypatch: pytest.M
         list(read_xlsx(archive(**{"xl/sharedStrings.xml": bytes(2**21)})))
 
 
+def test_what_is_no_sheet_is_held_in_memory_and_small() -> None:
+    with pytest.raises(Unreadable, match="unpacks"):
+        list(read_xlsx(archive(**{"xl/styles.xml": bytes(2**24 + 1)})))
+
+
+def test_a_row_with_a_number_beyond_all_sheets_is_not_counted_up_to() -> None:
+    made, file = sheet(HEADER, ["p1", 10.5, "GBP"], ["p2", 7, "GBP"]), io.BytesIO()
+    with zipfile.ZipFile(made) as book, zipfile.ZipFile(file, "w") as changed:
+        for name in book.namelist():
+            content = book.read(name)
+            if name.startswith("xl/worksheets/"):
+                content = content.replace(b'<row r="3"', b'<row r="999999999999"').replace(
+                    b'r="A3"', b'r="A999999999999"'
+                )
+            changed.writestr(name, content)
+    assert [line[1] for line in good(list(read_xlsx(file)))] == ["p1"]
+
+
 @pytest.mark.parametrize(
     "file",
     [

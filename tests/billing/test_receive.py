@@ -90,6 +90,7 @@ def test_what_counts_ends_with_the_month_or_with_the_arrival(world: World) -> No
         ({"reference": ""}, "/reference"),
         ({"reference": "x" * 101}, "/reference"),
         ({"reference": "a\nb"}, "/reference"),
+        ({"reference": "self:2026-10"}, "/reference"),
         ({"reference": None}, "/reference"),
     ],
 )

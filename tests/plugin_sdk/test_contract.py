@@ -47,5 +47,6 @@ def test_every_slug_that_a_store_can_meet_is_known() -> None:
     issuers = ("two-secrets-live", "last-secret", "amount-outside-programme", "issuing-limit-reached")
     pages = ("link-not-accepted", "link-opened", "link-superseded", "link-lapsed", "card-held", "card-closed")
     browsers = ("checkout-not-found", "checkout-over", "captcha-needed")
+    finance = ("break-open", "break-closed", "break-changed", "second-person-needed")
     known = {kind.slug for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.Refusal)}
-    assert known - {"refused"} == (set(REFUSALS) & known) | set(issuers) | set(pages) | set(browsers)
+    assert known - {"refused"} == (set(REFUSALS) & known) | set(issuers) | set(pages) | set(browsers) | set(finance)

@@ -11,6 +11,8 @@ from app.config import Settings
 from app.db.transaction import snapshot
 from app.guard.alarm_rules import BY_NAME
 from app.guard.alarm_sight import look
+from app.redemption.refund import refund_payment
+from app.redemption.refund_cover import allow_refunds
 from app.reports.asked import Asked, Month
 from app.reports.bank_balance import enter_balance, warn_below
 from app.reports.catalogue import build_report
@@ -18,7 +20,7 @@ from app.reports.watch_funds import watch_funds
 from tests.at_once import at_once
 from tests.billing.matched import bill_of, settled
 from tests.reports.books import asked_of, built, named
-from tests.world import World, make_world, rows
+from tests.world import World, gbp, make_world, reference, rows
 
 ANN, BOB = "operator:ann", "operator:bob"
 
@@ -59,6 +61,18 @@ def test_what_must_be_there_follows_the_money_to_the_stores_bank_and_back(own_da
         assert {row["issuer_id"] for row in issuer} == {world.issuer_id}
     kinds = [row["kind"] for row in named(built("journal", asked_of(world, month)))][::2]
     assert kinds == ["issue", "settle", "issue", "send", "arrive", "return"]
+
+
+def test_what_a_store_owes_us_lessens_nothing_of_what_must_be_there(own_database: Settings) -> None:
+    world = make_world()
+    payment_id = settled(world, 3_000)
+    approve_bill(bill_of(world, [payment_id]), operator=ANN)
+    run = release_run(draft_run(mode="test", operator=ANN).id, operator=BOB)
+    note_paid([run.payouts[0].id])
+    allow_refunds(world.bookshop, "GBP", 5_000)
+    refund_payment(payment_id, gbp(2_000), store_id=world.bookshop, reference=reference(world.bookshop))
+    assert of(position(world)) == (2_000, 0, 0, 2_000)
+    assert position(world)["receivable"] == 2_000
 
 
 def test_too_little_is_told_once_however_many_look(own_database: Settings) -> None:
