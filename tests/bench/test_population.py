@@ -35,11 +35,16 @@ def fill(admin: Connection, *, seed: int = 1) -> Population:
 
 def empty(admin: Connection) -> None:
     """Takes everything out again."""
-    for table in ("transfer", "event", "payable"):
-        admin.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER {table}_append_only")
+    kept = """
+        SELECT tgrelid::regclass::text, tgname FROM pg_trigger
+        WHERE tgfoid = 'refuse_change'::regproc AND tgenabled = 'A'
+    """
+    triggers = [tuple(row) for row in admin.exec_driver_sql(kept)]
+    for table, trigger in triggers:
+        admin.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
     admin.exec_driver_sql("TRUNCATE issuer, store, account, request, letter, event CASCADE")
-    for table in ("transfer", "event", "payable"):
-        admin.exec_driver_sql(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_append_only")
+    for table, trigger in triggers:
+        admin.exec_driver_sql(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
     admin.commit()
 
 
