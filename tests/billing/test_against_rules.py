@@ -11,15 +11,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import Connection
+from sqlalchemy import make_url
 
 from app.billing import match, rules
 from app.billing.rules import BY_AMOUNT, MATCHED, Facts, PaymentSeen
 from app.billing.taking_up import facts_of, lock_bill
 from app.billing.tolerances import set_tolerance
+from app.config import Settings
+from app.db.embedded import EmbeddedPostgres
 from app.db.transaction import transaction
 from app.ids import CardId, PaymentId, StoreId, new_id
 from app.money import Money
 from tests.billing.bills import breaks, given_bill, matched, outcomes, taken
+from tests.conftest import fresh_database
 from tests.db.test_roles import role
 from tests.world import World, make_world, rows
 
@@ -125,7 +129,15 @@ class Ground:
 
 
 @pytest.fixture(scope="module")
-def ground(database: object, urls: dict[str, str]) -> Any:
+def ground(database: Settings, server: EmbeddedPostgres, urls: dict[str, str]) -> Any:
+    """In a database of its own, for its books are made up."""
+    with fresh_database(database, server, urls) as settings:
+        name = make_url(settings.database_url).database
+        admin = make_url(urls["admin"]).set(database=name).render_as_string(hide_password=False)
+        yield from _ground({"admin": admin})
+
+
+def _ground(urls: dict[str, str]) -> Any:
     world, euro = make_world(), make_world(currency="EUR")
     cards = {"GBP": world.issue().id}
     with role(urls, "admin") as db:
