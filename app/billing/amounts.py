@@ -49,7 +49,7 @@ def vote_of(text: str, digits: int, minor: int | None) -> str | None:
     readings = {mark: read_amount(text, digits, mark) for mark in MARKS}
     if fits := [mark for mark in MARKS if minor is not None and readings[mark] == minor]:
         return fits[0] if len(fits) == 1 else None
-    if _LONE_GROUP.fullmatch(text.translate(_MINUS)):
+    if is_lone_group(text):
         return None
     able = [mark for mark in MARKS if readings[mark] is not None]
     return able[0] if len(able) == 1 else None
@@ -60,17 +60,23 @@ def is_undecided(text: str) -> bool:
     return _PLAIN.fullmatch(text.translate(_MINUS)) is None
 
 
-def find_mark(amounts: Iterable[tuple[int, str, int, int | None]]) -> str | None:
+def is_lone_group(text: str) -> bool:
+    """Whether it has one mark, and three digits behind it: thousands, or thousandths of a dinar."""
+    return _LONE_GROUP.fullmatch(text.translate(_MINUS)) is not None
+
+
+def find_mark(amounts: Iterable[tuple[int, str, int, int | None]]) -> tuple[str | None, int]:
     """The decimal mark of the file, by (line number, text, digits, minor units or None) of its first lines.
 
-    None where nothing decides. Raises Unreadable with the number of the first line that contradicts those before.
+    And the most digits of a currency whose line said so. None and -1 where nothing decides. Raises Unreadable with the
+    number of the first line that contradicts those before.
     """
-    mark = None
+    mark, most_digits = None, -1
     for line_no, text, digits, minor in amounts:
         vote = vote_of(text, digits, minor)
         if vote is None:
             continue
         if mark is not None and vote != mark:
             raise Unreadable("Some amounts are written with a decimal point, some with a comma.", line_no)
-        mark = vote
-    return mark
+        mark, most_digits = vote, max(most_digits, digits)
+    return mark, most_digits

@@ -12,7 +12,7 @@ import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
 from app.billing.lines import Line, Unreadable, wrong_line
-from app.billing.table import MOST_COLUMNS, Table
+from app.billing.table import MOST_COLUMNS, Number, Table
 
 #: A million lines have some 300 MB; texts that cells share are held in memory, and so is all that is no sheet.
 MOST_UNPACKED, MOST_SHARED, MOST_OTHER, MOST_MEMBERS = 2 * 1024**3, 256 * 1024**2, 16 * 1024**2, 500
@@ -87,5 +87,7 @@ def _text(cell: Any) -> str:
     if cell is None:
         return ""
     if isinstance(cell, float):
-        return f"{Decimal(repr(cell)).normalize():f}" if math.isfinite(cell) else "none"
+        return Number(f"{Decimal(repr(cell)).normalize():f}") if math.isfinite(cell) else "none"
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return Number(str(cell)[:LONGEST_CELL])
     return str(cell)[:LONGEST_CELL]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from app.billing.amounts import find_mark, is_undecided, read_amount, vote_of
+from app.billing.amounts import find_mark, is_lone_group, is_undecided, read_amount, vote_of
 from app.billing.lines import Line, ReadLine, Unreadable, Wrong, checked_currency, checked_line, wrong_line
 from app.money import minor_digits
 
@@ -22,6 +22,10 @@ MOST_COLUMNS = 1_000
 _FORMULA = re.compile(r"'\s*[=+\-@\t\r]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,14}")
 _PUNCTUATION = re.compile(r"[\W_]+")
+
+
+class Number(str):
+    """A cell that holds a number and no text: it is written with a decimal point, whatever texts are written with."""
 
 
 class Table:
@@ -48,14 +52,18 @@ class Table:
         self._payment, self._decimal, self._minor, self._code, self._order = places
         self._digits: dict[str, tuple[str, int]] = {}
         self._mark: str | None = None
+        #: The most digits of a currency whose line told the mark: those of pounds say nothing of a dinar's thousands.
+        self._told_digits = -1
 
     def decide_mark(self, rows: Sequence[tuple[int, Sequence[str]]]) -> None:
         """Finds the decimal mark by the first rows. Raises Unreadable: they contradict each other."""
         whole = [(no, cells) for no, cells in rows if len(cells) == self._width]
-        self._mark = find_mark(
+        self._mark, self._told_digits = find_mark(
             (line_no, text, found[1], _whole(_cell(cells, self._minor)))
             for line_no, cells in whole
-            if (text := _cell(cells, self._decimal)) and (found := self._currency_of(_cell(cells, self._code)))
+            if (text := _cell(cells, self._decimal))
+            and not self._has_number(cells)
+            and (found := self._currency_of(_cell(cells, self._code)))
         )
 
     def read(self, line_no: int, cells: Sequence[str], text: str) -> Line | None:
@@ -80,7 +88,7 @@ class Table:
         return checked_line(
             line_no,
             _unguarded(_cell(cells, self._payment)),
-            self._amount(_cell(cells, self._decimal), _cell(cells, self._minor), found[1]),
+            self._amount(cells, found[1]),
             found[0],
             _unguarded(_cell(cells, self._order)),
         )
@@ -94,7 +102,11 @@ class Table:
         self._digits[said] = (code, minor_digits(code))
         return self._digits[said]
 
-    def _amount(self, decimal: str, whole: str, digits: int) -> int:
+    def _has_number(self, cells: Sequence[str]) -> bool:
+        return self._decimal is not None and isinstance(cells[self._decimal], Number)
+
+    def _amount(self, cells: Sequence[str], digits: int) -> int:
+        decimal, whole = _cell(cells, self._decimal), _cell(cells, self._minor)
         minor = _whole(whole)
         if whole and minor is None:
             raise Wrong("Its amount_minor is no whole number.")
@@ -103,16 +115,23 @@ class Table:
                 raise Wrong("It names no amount.")
             return minor
         decimal = decimal.removeprefix("'")
-        if self._mark is None and is_undecided(decimal):
-            self._mark = vote_of(decimal, digits, minor)
-            if self._mark is None:
-                raise Wrong("Its amount could be read with a decimal point as well as with a comma, or not at all.")
-        amount = read_amount(decimal, digits, self._mark or ".")
+        mark = "." if self._has_number(cells) else self._mark_of(decimal, digits, minor)
+        amount = read_amount(decimal, digits, mark)
         if amount is None:
             raise Wrong("Its amount is no decimal number of its currency, written as the others are.")
         if minor is not None and minor != amount:
             raise Wrong("Its amount and its amount_minor are not the same.")
         return amount
+
+    def _mark_of(self, decimal: str, digits: int, minor: int | None) -> str:
+        """The decimal mark of a text, which may be the first to tell it. Raises Wrong: it could be either."""
+        if self._told_digits < digits and is_undecided(decimal):
+            vote = vote_of(decimal, digits, minor)
+            if vote is None and (self._mark is None or is_lone_group(decimal)):
+                raise Wrong("Its amount could be read with a decimal point as well as with a comma, or not at all.")
+            if vote is not None and self._mark in (None, vote):
+                self._mark, self._told_digits = vote, digits
+        return self._mark or "."
 
 
 def _places(header: Sequence[str], line_no: int) -> dict[str, int]:

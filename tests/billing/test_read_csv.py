@@ -159,6 +159,26 @@ def test_thousands_are_read_once_the_decimal_mark_is_known() -> None:
     ]
 
 
+TOLD = {
+    "pounds with a comma": ("p1;12,50;GBP", None),
+    "pounds with a point": ("p1;12.50;GBP", None),
+    "yen with thousands": ("p1;1,234,567;JPY", None),
+    "dinars with a point": ("p1;0.500;KWD", 1_234),
+    "dinars with a comma": ("p1;0,500;KWD", 1_234_000),
+}
+
+
+@pytest.mark.parametrize(("first", "minor"), TOLD.values(), ids=TOLD)
+@pytest.mark.parametrize("between", [0, 1_000], ids=["within the sample", "behind it"])
+def test_thousands_and_thousandths_of_a_dinar_are_told_apart_by_dinars_alone(
+    first: str, minor: int | None, between: int
+) -> None:
+    rows = [*(["p0;1;GBP"] * between), first, "p2;1.234;KWD"]
+    lines = read_text("payment_id;amount;currency\n" + "\n".join(rows))
+    assert [line[2] for line in good(lines) if line[1] == "p2"] == ([] if minor is None else [minor])
+    assert len(wrong(lines)) == (minor is None)
+
+
 def test_the_minor_units_of_a_line_say_which_mark_it_is() -> None:
     lines = read_text("payment_id,amount,amount_minor,currency\np1,1.000,1000,KWD\np2,2.500,2500,KWD\n")
     assert [line[2] for line in good(lines)] == [1000, 2500]

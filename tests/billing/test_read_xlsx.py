@@ -34,6 +34,12 @@ def test_numbers_and_texts_are_read() -> None:
     assert wrong(lines) == {}
 
 
+def test_a_number_has_a_point_whatever_texts_are_written_with() -> None:
+    lines = list(read_xlsx(sheet(HEADER, ["p1", 10.5, "GBP"], ["p2", "7,25", "GBP"], ["p3", 1.234, "KWD"])))
+    assert [line[1:3] for line in good(lines)] == [("p1", 1_050), ("p2", 725), ("p3", 1_234)]
+    assert wrong(lines) == {}
+
+
 def test_a_formula_is_wrong_and_never_its_result() -> None:
     lines = list(read_xlsx(sheet(HEADER, ["p1", "=5+5", "GBP"], ["p2", 0.305, "GBP"], ["p3", 1, "GBP"])))
     assert [line[1] for line in good(lines)] == ["p3"]
