@@ -78,6 +78,7 @@ class AlarmThresholds:
     issuing_limited: int = 1
     funds_short: int = 1
     funds_low: int = 1
+    funds_unknown: int = 1
     times_usual: int = 3
     spreads: int = 6
 

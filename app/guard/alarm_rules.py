@@ -343,6 +343,17 @@ RULES: tuple[Rule, ...] = (
         advice="Ask the issuer {group} to send money; `scrip funds warn` changes from which balance on this is said.",
         party_advice="Send money, so that your cards can be paid.",
     ),
+    Rule(
+        "funds_unknown",
+        "Nobody knows what is on an issuer's account",
+        group="issuer",
+        window_s=86_400,
+        every_s=60,
+        setting="funds_unknown",
+        what="For the issuer {group} there is no bank balance, or an old one, in {figure} currencies.",
+        why="Where nobody looks what is missing is not noticed.",
+        advice="Enter the bank's balance by `scrip funds enter`, or import the bank's file by `scrip funds import`.",
+    ),
 )
 
 BY_NAME: Mapping[str, Rule] = {rule.name: rule for rule in RULES}

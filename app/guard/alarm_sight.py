@@ -125,9 +125,9 @@ _NEW_LINKS = """
     WHERE issued.facts ->> 'mode' IS NOT NULL
 """
 
-# Written once an hour for each limit; once a day for each currency.
+# Written once an hour for each limit; once a day for each currency. A balance that is missing is told to operators.
 _OF_ISSUER = """
-    SELECT facts ->> 'mode' AS mode, facts ->> 'issuer_id' AS group_id, facts ->> 'issuer_id' AS party_id,
+    SELECT facts ->> 'mode' AS mode, facts ->> 'issuer_id' AS group_id, {party} AS party_id,
         count(*) AS figure, count(*) AS of, min(at) AS first_at, max(at) AS last_at
     FROM event WHERE kind = '{kind}' AND at > $1 AND at <= $2
     GROUP BY facts ->> 'mode', facts ->> 'issuer_id' HAVING count(*) >= $3
@@ -165,6 +165,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "issuing_limited": ("issuing_limited",),
     "funds_short": ("funds_short",),
     "funds_low": ("funds_low",),
+    "funds_unknown": ("funds_unknown",),
 }
 
 #: The rules that count: since, until, the least figure, the most groups.
@@ -175,9 +176,10 @@ COUNTS: Mapping[str, str] = {
     "openings_address": _OPENINGS,
     "new_links_card": _NEW_LINKS,
     "other_country": _OTHER_COUNTRY,
-    "issuing_limited": _OF_ISSUER.format(kind="issuing_limited"),
-    "funds_short": _OF_ISSUER.format(kind="funds_short"),
-    "funds_low": _OF_ISSUER.format(kind="funds_low"),
+    "issuing_limited": _OF_ISSUER.format(kind="issuing_limited", party="facts ->> 'issuer_id'"),
+    "funds_short": _OF_ISSUER.format(kind="funds_short", party="facts ->> 'issuer_id'"),
+    "funds_low": _OF_ISSUER.format(kind="funds_low", party="facts ->> 'issuer_id'"),
+    "funds_unknown": _OF_ISSUER.format(kind="funds_unknown", party="NULL"),
 }
 
 MOVED = """

@@ -89,6 +89,10 @@ class Kept:
     source: str
 
 
+#: So old a balance still says something: what the bank says of a Friday stands until Monday.
+MOST_AGE_DAYS = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Day:
     """The end of a day: the position, and the newest balance that the bank gave by then."""
@@ -105,6 +109,15 @@ class Day:
     @property
     def age_days(self) -> int | None:
         return None if self.kept is None else (self.day - self.kept.day).days
+
+    def is_unknown(self, mode: str) -> bool:
+        """Whether something must be there and no balance, or an old one, says that it is.
+
+        Test money lies on no account, so none is missing as long as nobody enters one.
+        """
+        if not self.position.required_minor:
+            return False
+        return mode == "live" if self.age_days is None else self.age_days > MOST_AGE_DAYS
 
 
 def positions_at(db: Connection, asked: Asked, moment: datetime) -> list[Position]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from app.reports.asked import Asked
-from app.reports.positions import Day, days_of, names_of
+from app.reports.positions import MOST_AGE_DAYS, Day, days_of, names_of
 from app.reports.report import Chart, Column, Note, Report, Row, Series
 from app.reports.words import money
 
@@ -45,7 +45,7 @@ def safeguarding(db: Connection, asked: Asked) -> Report:
             Column("short", "Short by", "money"),
         ),
         [_row(names[each.position.issuer_id], each) for each in days],
-        list(_notes(days)),
+        list(notes_of(days, asked.mode)),
         charts=tuple(_charts(names, days)),
     )
 
@@ -77,7 +77,8 @@ def _by_issuer(days: Iterable[Day]) -> dict[tuple[str, str], list[Day]]:
     return found
 
 
-def _notes(days: Iterable[Day]) -> Iterable[Note]:
+def notes_of(days: Iterable[Day], mode: str) -> Iterable[Note]:
+    """What is wrong with these days, and what nobody knows of them."""
     for (issuer_id, currency), mine in _by_issuer(days).items():
         short = [each for each in mine if each.short_minor]
         whose = f"{issuer_id}, {currency}"
@@ -85,8 +86,12 @@ def _notes(days: Iterable[Day]) -> Iterable[Note]:
             worst = max(short, key=lambda each: each.short_minor)
             most = f"most on {worst.day}: {money(worst.short_minor, currency)}"
             yield Note(f"{whose}: too little was there on {len(short)} of {len(mine)} days, {most}.", wrong=True)
+        unknown = sum(each.is_unknown(mode) for each in mine)
         if all(each.kept is None for each in mine):
-            yield Note(f"{whose}: nobody has entered a bank balance, so nothing can be said.")
+            yield Note(f"{whose}: nobody has entered a bank balance, so nothing can be said.", wrong=unknown > 0)
+        elif unknown:
+            old = f"no balance, or one older than {MOST_AGE_DAYS} days"
+            yield Note(f"{whose}: nobody knows what was there on {unknown} of {len(mine)} days: {old}.", wrong=True)
 
 
 def _charts(names: Mapping[str, str], days: Iterable[Day]) -> Iterable[Chart]:

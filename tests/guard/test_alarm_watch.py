@@ -155,6 +155,7 @@ UNUSUAL: dict[str, Callable[[datetime], str]] = {
     "issuing_limited": issuing_limited,
     "funds_short": funds("funds_short"),
     "funds_low": funds("funds_low"),
+    "funds_unknown": funds("funds_unknown"),
 }
 
 

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from app import clock
 from app.billing.approve import approve_bill
 from app.billing.payouts import note_paid, note_returned
@@ -16,6 +18,8 @@ from app.redemption.refund_cover import allow_refunds
 from app.reports.asked import Asked, Month
 from app.reports.bank_balance import enter_balance, warn_below
 from app.reports.catalogue import build_report
+from app.reports.positions import days_of
+from app.reports.safeguarding import notes_of
 from app.reports.watch_funds import watch_funds
 from tests.at_once import at_once
 from tests.billing.matched import bill_of, settled
@@ -98,9 +102,60 @@ def test_too_little_is_told_once_however_many_look(own_database: Settings) -> No
         for rule in ("funds_short", "funds_low"):
             [told] = look(db, BY_NAME[rule], clock.now(db), own_database.alarms)
             assert told.seen.party_id == world.issuer_id
+    with snapshot(within_s=10) as db:
+        assert look(db, BY_NAME["funds_unknown"], clock.now(db), own_database.alarms) == []
     with clock.ahead(timedelta(days=1)):
         watch_funds()
     assert len(rows("SELECT FROM event WHERE kind LIKE 'funds%'")) == 4, "the next day is told anew"
     with snapshot(within_s=10) as db:
         report = build_report(db, "safeguarding", Asked("live", clock.now(db), Month.of(now)))
         assert list(report.rows) == []
+
+
+def told(kind: str) -> list[str]:
+    """The days of which it was told, in order."""
+    found = rows("SELECT facts ->> 'day' AS day FROM event WHERE kind = :kind ORDER BY facts ->> 'day'", kind=kind)
+    return [row.day for row in found]
+
+
+@pytest.mark.parametrize(
+    ("mode", "age", "is_told"),
+    [("live", None, True), ("test", None, False), ("live", 3, False), ("live", 4, True), ("test", 4, True)],
+)
+def test_a_balance_that_is_missing_or_old_is_told_to_operators_alone(
+    own_database: Settings, mode: str, age: int | None, is_told: bool
+) -> None:
+    world = make_world(mode=mode)
+    now = clock.here()
+    yesterday = now.date() - timedelta(days=1)
+    with clock.set_to(now - timedelta(days=6)):
+        world.issue(5_000)
+    if age is not None:
+        enter_balance(world.issuer_id, "GBP", yesterday - timedelta(days=age), "50.00", operator=ANN)
+    watch_funds()
+    watch_funds()
+    assert told("funds_unknown") == [str(yesterday)] * is_told
+    assert told("funds_short") == []
+    with snapshot(within_s=10) as db:
+        found = look(db, BY_NAME["funds_unknown"], clock.now(db), own_database.alarms)
+        assert [(each.seen.group_id, each.seen.party_id) for each in found] == [(world.issuer_id, None)] * is_told
+        days = days_of(db, Asked(mode, now, Month.of(now)), yesterday, yesterday)
+        assert [note.wrong for note in notes_of(days, mode) if note.wrong] == [True] * is_told
+
+
+def test_what_is_entered_days_later_is_looked_at_for_a_week(own_database: Settings) -> None:
+    world = make_world()
+    now = clock.here()
+    days = [now.date() - timedelta(days=before) for before in range(9, 0, -1)]
+    with clock.set_to(now - timedelta(days=20)):
+        world.issue(5_000)
+    for day in days:
+        enter_balance(world.issuer_id, "GBP", day, "50.00", operator=ANN)
+    watch_funds()
+    assert told("funds_short") == []
+    for day in days[1:4]:
+        enter_balance(world.issuer_id, "GBP", day, "49.00", operator=ANN)
+    for later in (0, 1, 5):
+        with clock.ahead(timedelta(days=later)):
+            watch_funds()
+    assert told("funds_short") == [str(day) for day in days[2:4]]
