@@ -45,16 +45,18 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     return decorate
 
 
-def may_send_large(authorization: str, *, scope: str) -> bool:
-    """Whether this header shows an access token of ours that has this scope, so that a large body is worth keeping.
+def may_send_large(authorization: str, *, scope: str) -> str | None:
+    """The party whose access token with this scope the header shows, so that its large body is worth keeping.
 
     Its sender, and whether it was revoked, are looked at when all of the request is here.
     """
     scheme, _, text = authorization.partition(" ")
     try:
-        return scheme.lower() in ("bearer", "dpop") and scope in read_claims(text.strip(" "))["scope"].split(" ")
+        claims = read_claims(text.strip(" "))
     except (InvalidAccessToken, Busy):
-        return False
+        return None
+    is_good = scheme.lower() in ("bearer", "dpop") and scope in claims["scope"].split(" ")
+    return str(claims["party"]) if is_good else None
 
 
 def caller() -> Caller:

@@ -24,10 +24,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Large:
-    """A route whose bodies may be larger; `admits` says of an Authorization header whether its sender may send one."""
+    """A route whose bodies may be larger; `admits` says of an Authorization header who may send one by it, or None."""
 
     most_bytes: int
-    admits: Callable[[str], bool]
+    admits: Callable[[str], str | None]
 
 
 _large: dict[str, Large] = {}

@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from time import monotonic
 
@@ -15,12 +16,16 @@ from app.web.requests import MAX_BODY_BYTES, Large, large_at
 
 #: In one process; who comes while so many are on their way is asked to come again.
 MOST_AT_ONCE = 4
+#: And of one sender, so that the others find room.
+MOST_OF_ONE = 2
 #: Of whom is slower than this on the whole, after the first seconds, the connection is closed.
 LEAST_BYTES_PER_S, FIRST_S, MOST_S = 128 * 1024, 10, 240
 #: Chunks have something around them.
 MORE_BYTES = 1024 * 1024
 #: The longest line before a chunk, and the longest trailer, as gunicorn has them by default; what is longer it refuses.
 LONGEST_CHUNK_LINE = 8_190
+#: Each chunk costs the same, however small. Beyond the first ones they have so many bytes on average.
+LEAST_CHUNK_BYTES, FREE_CHUNKS = 256, 1_000
 RETRY_AFTER_S = 5
 
 _REQUEST = re.compile(rb"(?:\r\n)?POST (/[!->@-~]*)(?:\?[!-~]*)? HTTP/1\.[01]\r\n")
@@ -29,7 +34,9 @@ _CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([!-~ \t]*)(?=\r\n)", re.IGN
 _AUTHORIZATION = re.compile(rb"\r\nauthorization:[ \t]*([!-~ ]{1,8190})(?=\r\n)", re.IGNORECASE)
 _SIZE = re.compile(rb"([0-9a-fA-F]+)[ \t]*")
 
-_free = threading.BoundedSemaphore(MOST_AT_ONCE)
+#: Who has how much room now.
+_taken: Counter[str] = Counter()
+_taking = threading.Lock()
 
 
 class NoRoom(Exception):
@@ -43,6 +50,7 @@ class Announced:
     body_at: int
     length: int | None
     most_bytes: int
+    sender: str
 
 
 def announced(arrived: bytes) -> Announced | None:
@@ -63,12 +71,28 @@ def announced(arrived: bytes) -> Announced | None:
         length = int(lengths[0])
     else:
         return None
-    return Announced(body_at, length, large.most_bytes) if _is_admitted(head, large) else None
+    sender = _sender_of(head, large)
+    return None if sender is None else Announced(body_at, length, large.most_bytes, sender)
 
 
-def _is_admitted(head: bytes, large: Large) -> bool:
+def _sender_of(head: bytes, large: Large) -> str | None:
     shown = _AUTHORIZATION.findall(head)
-    return len(shown) == 1 and large.admits(shown[0].decode("ascii").strip(" "))
+    return large.admits(shown[0].decode("ascii").strip(" ")) if len(shown) == 1 else None
+
+
+def _take_place(sender: str) -> bool:
+    with _taking:
+        if _taken.total() >= MOST_AT_ONCE or _taken[sender] >= MOST_OF_ONE:
+            return False
+        _taken[sender] += 1
+        return True
+
+
+def _give_place_back(sender: str) -> None:
+    with _taking:
+        _taken[sender] -= 1
+        if not _taken[sender]:
+            del _taken[sender]
 
 
 class Spool:
@@ -77,15 +101,15 @@ class Spool:
     def __init__(self, what: Announced, arrived: bytes) -> None:
         """Raises NoRoom."""
         self._what, self._began_s, self._chunk_at = what, monotonic(), what.body_at
-        self.size, self._read_at, self._is_closed = 0, 0, False
-        if not _free.acquire(blocking=False):
+        self.size, self._read_at, self._chunks, self._is_closed = 0, 0, 0, False
+        if not _take_place(what.sender):
             raise NoRoom
         try:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 – it lives as long as this does
             self.take(arrived)
         except (OSError, NoRoom):
             self._is_closed = True
-            _free.release()
+            _give_place_back(what.sender)
             raise NoRoom from None
 
     def take(self, part: bytes) -> None:
@@ -104,14 +128,19 @@ class Spool:
 
     @property
     def is_too_long(self) -> bool:
-        return self.size > self._what.body_at + self._what.most_bytes + MORE_BYTES
+        return self.size > self._what.body_at + self._what.most_bytes + MORE_BYTES or self._is_minced
+
+    @property
+    def _is_minced(self) -> bool:
+        so_far = self._chunk_at - self._what.body_at
+        return self._chunks > FREE_CHUNKS and so_far < self._chunks * LEAST_CHUNK_BYTES
 
     @property
     def is_whole(self) -> bool:
         """Whether the parser can read all of it, or as much as it needs to refuse it."""
         if self._what.length is not None:
             return self.size - self._what.body_at >= self._what.length
-        while self._chunk_at < self.size:
+        while self._chunk_at < self.size and not self._is_minced:
             window = os.pread(self._file.fileno(), 2 * LONGEST_CHUNK_LINE, self._chunk_at)
             line, ends, rest = window.partition(b"\r\n")
             if not ends:
@@ -122,6 +151,7 @@ class Spool:
             if int(size[1], 16) == 0:
                 return rest.startswith(b"\r\n") or b"\r\n\r\n" in rest or len(rest) >= LONGEST_CHUNK_LINE
             self._chunk_at += len(line) + 2 + int(size[1], 16) + 2
+            self._chunks += 1
         return False
 
     def recv(self, size: int) -> bytes:
@@ -135,4 +165,4 @@ class Spool:
         if not self._is_closed:
             self._is_closed = True
             self._file.close()
-            _free.release()
+            _give_place_back(self._what.sender)

@@ -13,7 +13,19 @@ from app import config
 from app.oauth.bearer import may_send_large
 from app.web import spool
 from app.web.requests import MAX_BODY_BYTES, Large, allow_large, large_at
-from app.web.spool import FIRST_S, LEAST_BYTES_PER_S, MOST_AT_ONCE, MOST_S, Announced, NoRoom, Spool, announced
+from app.web.spool import (
+    FIRST_S,
+    FREE_CHUNKS,
+    LEAST_BYTES_PER_S,
+    LEAST_CHUNK_BYTES,
+    MOST_AT_ONCE,
+    MOST_OF_ONE,
+    MOST_S,
+    Announced,
+    NoRoom,
+    Spool,
+    announced,
+)
 from tests.api import Api, Machine, api_of, store_machine
 from tests.billing.files import HEADER, this_month
 from tests.fuzz.test_hostile import Served, serving
@@ -43,7 +55,7 @@ def head(token: str, *lines: str, reference: str = "r", path: str = "/v1/bills")
 @pytest.fixture
 def large() -> Iterator[None]:
     before = large_at("/v1/bills")
-    allow_large("/v1/bills", Large(10 * MIB, lambda shown: shown == "Bearer good"))
+    allow_large("/v1/bills", Large(10 * MIB, {"Bearer good": "str_1"}.get))
     yield
     if before is not None:
         allow_large("/v1/bills", before)
@@ -56,9 +68,9 @@ LONG = f"Content-Length: {MAX_BODY_BYTES + 1}"
 @pytest.mark.usefixtures("large")
 def test_a_large_body_is_known_by_path_length_and_access_token() -> None:
     body_at = len(head("good", LONG))
-    assert announced(head("good", LONG)) == Announced(body_at, MAX_BODY_BYTES + 1, 10 * MIB)
+    assert announced(head("good", LONG)) == Announced(body_at, MAX_BODY_BYTES + 1, 10 * MIB, "str_1")
     chunked = head("good", "Transfer-Encoding: chunked")
-    assert announced(chunked + b"5\r\n") == Announced(len(chunked), None, 10 * MIB)
+    assert announced(chunked + b"5\r\n") == Announced(len(chunked), None, 10 * MIB, "str_1")
 
 
 NOT_LARGE = {
@@ -101,7 +113,7 @@ def test_chunks_are_whole_when_the_last_of_them_is_here() -> None:
 
 
 def is_whole(begin: bytes, chunks: bytes) -> bool:
-    kept = Spool(Announced(len(begin), None, MIB), begin)
+    kept = Spool(Announced(len(begin), None, MIB, "str_1"), begin)
     try:
         for at in range(0, len(chunks), 3):
             kept.take(chunks[at : at + 3])
@@ -111,19 +123,35 @@ def is_whole(begin: bytes, chunks: bytes) -> bool:
 
 
 def test_only_so_many_at_once_and_each_gives_its_place_back() -> None:
-    kept = [Spool(Announced(0, 1, 1), b"") for _ in range(MOST_AT_ONCE)]
+    kept = [Spool(Announced(0, 1, 1, f"str_{n % 2}"), b"") for n in range(MOST_AT_ONCE)]
     with pytest.raises(NoRoom):
-        Spool(Announced(0, 1, 1), b"")
+        Spool(Announced(0, 1, 1, "str_2"), b"")
     for each in kept:
         each.close()
         each.close()
-    Spool(Announced(0, 1, 1), b"").close()
+    Spool(Announced(0, 1, 1, "str_2"), b"").close()
+
+
+def test_one_sender_leaves_room_for_others() -> None:
+    kept = [Spool(Announced(0, 1, 1, "str_1"), b"") for _ in range(MOST_OF_ONE)]
+    with pytest.raises(NoRoom):
+        Spool(Announced(0, 1, 1, "str_1"), b"")
+    for each in (*kept, Spool(Announced(0, 1, 1, "str_2"), b"")):
+        each.close()
+
+
+@pytest.mark.parametrize(("size", "is_minced"), [(1, True), (LEAST_CHUNK_BYTES, False)])
+def test_chunks_without_number_are_not_all_looked_at(size: int, is_minced: bool) -> None:
+    chunks = (b"%x\r\n" % size + b"x" * size + b"\r\n") * (2 * FREE_CHUNKS)
+    with closing(Spool(Announced(0, None, 10 * MIB, "str_1"), chunks)) as kept:
+        assert not kept.is_whole
+        assert kept.is_too_long is is_minced
 
 
 def test_who_is_slower_than_the_least_speed_on_the_whole_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(spool, "monotonic", lambda: now[0])
-    with closing(Spool(Announced(0, 128 * MIB, 128 * MIB), b"")) as kept:
+    with closing(Spool(Announced(0, 128 * MIB, 128 * MIB, "str_1"), b"")) as kept:
         kept.take(bytes(MIB))
         now[0] += FIRST_S + MIB / LEAST_BYTES_PER_S
         told = [kept.is_late]
@@ -137,7 +165,7 @@ def test_who_is_slower_than_the_least_speed_on_the_whole_is_late(monkeypatch: py
 
 def test_a_full_disk_is_no_room_and_holds_no_place() -> None:
     for _ in range(MOST_AT_ONCE + 1):
-        kept = Spool(Announced(0, 1, 1), b"")
+        kept = Spool(Announced(0, 1, 1, "str_1"), b"")
         kept._file.close()
         kept._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
         with pytest.raises(NoRoom):
