@@ -35,7 +35,7 @@ def bring_bill(
 ) -> None:
     """Bring in a store's bill, CSV, JSON or XLSX: reads and matches it now, and prints what became of its lines.
 
-    The file of a reference that came before is no other bill. Exits with 1 when it cannot be read.
+    The file of a reference that came before is no other bill. Exits with 1 when it cannot be read, or was rejected.
     """
     from app.billing import files
     from app.billing.bill import find_bill
@@ -58,13 +58,15 @@ def bring_bill(
             reference=reference,
             currency=currency,
         )
-        say(f"{file.tell()} bytes received")
+        say(f"{received.bill.id}: {file.tell()} bytes received")
         work_off(received.bill.id, progress=lambda lines: say(f"{file.tell()} bytes received, {lines} lines read"))
-    if received.replayed:
-        click.echo("It was here before.", err=True)
     bill = find_bill(received.bill.id)
+    is_over = bill.state in ("unreadable", "rejected")
+    if received.replayed:
+        more = f" It is {bill.state}: what is to be billed anew needs another reference." if is_over else ""
+        click.echo(f"It was here before.{more}", err=True)
     _show(bill.id)
-    if bill.state == "unreadable":
+    if is_over:
         sys.exit(1)
 
 

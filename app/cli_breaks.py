@@ -199,13 +199,11 @@ def attach_file(break_id: str, file: Path, media_type: str | None) -> None:
 def save_attachment(attachment_id: str, out: Path) -> None:
     """Save what was added to a break to a new file. It may be anything: look at it as at a stranger's mail."""
     from app.billing.break_notes import read_attachment
+    from app.db.sealed_file import draft_of
 
     name, content = read_attachment(attachment_id)
-    try:
-        with out.open("xb") as file:
-            file.write(content)
-    except OSError as error:
-        raise click.ClickException(f"{out}: {error.strerror}") from None
+    with draft_of(out) as file:
+        file.write(content)
     click.echo(f"{name}: {len(content)} bytes.")
 
 

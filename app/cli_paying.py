@@ -95,13 +95,11 @@ def export_run(run_id: str, out: Path) -> None:
     from hashlib import sha256
 
     from app.billing.export import export_run
+    from app.db.sealed_file import draft_of
 
     content = export_run(run_id)
-    try:
-        with out.open("xb") as file:
-            file.write(content)
-    except OSError as error:
-        raise click.BadParameter(f"cannot be written: {error.strerror}", param_hint="--out") from None
+    with draft_of(out) as file:
+        file.write(content)
     click.echo(f"{out}  sha256 {sha256(content).hexdigest()}")
 
 

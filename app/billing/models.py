@@ -31,9 +31,9 @@ class BillRow(Base):
         ),
         CheckConstraint(
             """
-            (state IN ('received', 'unreadable')
+            (state IN ('received', 'unreadable', 'rejected')
                 OR (lines IS NOT NULL AND wrong_lines IS NOT NULL AND read_at IS NOT NULL))
-            AND (state IN ('received', 'unreadable', 'read')
+            AND (state IN ('received', 'unreadable', 'read', 'rejected')
                 OR (matched_lines + broken_lines = lines AND matched_at IS NOT NULL)) IS TRUE
             """,
             name="bill_counts",

@@ -48,15 +48,13 @@ class _Source:
 
 
 def read_head(parts: Iterable[bytes]) -> Head:
-    """What the bill says of itself. It reads no further than it must. Raises Unreadable."""
+    """What the bill says of itself before its lines, which may be many. Raises Unreadable."""
     found: dict[str, Any] = {}
     walk = _Walk(parts)
     for name in walk.members():
         if name == "lines":
-            for _ in walk.items():
-                pass
-        else:
-            found[name] = walk.value()
+            break
+        found[name] = walk.value()
         if {"period", "reference"} <= set(found):
             break
     return Head(found.get("period"), found.get("reference"))
@@ -68,6 +66,8 @@ def read_json(parts: Iterable[bytes]) -> Iterator[Line]:
     has_lines = False
     for name in walk.members():
         if name != "lines":
+            if has_lines:
+                raise Unreadable("Period and reference stand before the lines.")
             walk.value()
             continue
         has_lines = True

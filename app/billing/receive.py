@@ -130,7 +130,8 @@ def _checked_head(
 def _one_of(name: str, given: str | None, inside: object) -> str:
     said = inside if given is None else given
     if said is None:
-        raise InvalidRequest("Missing data for required field.", pointer=f"/{name}")
+        detail = f"The {name} is missing: it stands in the query, or in a JSON file before its lines."
+        raise InvalidRequest(detail, pointer=f"/{name}")
     if not isinstance(said, str):
         raise InvalidRequest("Not a valid string.", pointer=f"/{name}")
     if inside is not None and inside != said:

@@ -26,15 +26,15 @@ class Rejected:
 def reject_bill(bill_id: str, *, by: str, store_id: str | None = None, reference: Reference | None = None) -> Rejected:
     """The bill is rejected by finance, or withdrawn by the store that sent it, whose bill it must be then.
 
-    `by`: who does it. `reference`: of a request that may come twice. Raises NotFound; BillClosed: it is not matched
-    yet, or is closed, which its fact `state` says; ReferenceReused, Busy.
+    `by`: who does it. `reference`: of a request that may come twice. Raises NotFound; BillClosed: it is closed, or
+    could not be read, which its fact `state` says; ReferenceReused; Busy, while a worker has it in hand.
     """
     with transaction() as db:
         if reference is not None and (done := done_before(db, reference, Rejected)) is not None:
             return done
         bill_of(db, bill_id, store_id=store_id)
         state = lock_bill(db, bill_id).state
-        if state != "matched":
+        if state not in ("received", "read", "matched"):
             raise BillClosed(f"The bill is {state}.", state=state)
         give_back(db, bill_id)
         now = clock.now(db)

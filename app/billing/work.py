@@ -18,6 +18,8 @@ Step = Callable[[str], bool]
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 3_600.0
 #: So many bills are looked at in one go: those that other workers have in hand, and one more.
 LOOKED_AT = 50
+#: How often whoever waits for another worker's bill looks whether that is done.
+LOOK_S = 0.2
 
 _steps: dict[str, Step] = {"received": read_bill, "read": match_bill}
 #: When a bill may be taken again, by this process's own clock, and how long it was put off.
@@ -45,14 +47,14 @@ def work_on_bills() -> int:
 
 
 def work_off(bill_id: str, *, progress: Progress | None = None) -> None:
-    """Does all that is to be done with one bill, now. `progress`: as in `read_bill`.
+    """Does all that is to be done with one bill, or waits while a worker does it. `progress`: as in `read_bill`.
 
-    Raises Busy: another worker has it in hand, and will do it.
+    Raises Busy: the database is.
     """
     while (state := _state_of(bill_id)) in _steps:
         done = read_bill(bill_id, progress=progress) if state == "received" else _steps[state](bill_id)
         if not done:
-            raise Busy
+            time.sleep(LOOK_S)
 
 
 def _to_do(waiting: set[str]) -> list[tuple[str, str]]:

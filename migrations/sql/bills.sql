@@ -33,8 +33,8 @@ CREATE TABLE bill (
     CONSTRAINT bill_unreadable CHECK ((state = 'unreadable') = (unreadable_because IS NOT NULL)),
     CONSTRAINT bill_closed CHECK ((state IN ('approved', 'rejected')) = (closed_at IS NOT NULL) AND (closed_by IS NULL) = (closed_at IS NULL)),
     CONSTRAINT bill_counts CHECK (
-        (state IN ('received', 'unreadable') OR (lines IS NOT NULL AND wrong_lines IS NOT NULL AND read_at IS NOT NULL))
-        AND (state IN ('received', 'unreadable', 'read') OR (matched_lines + broken_lines = lines AND matched_at IS NOT NULL)) IS TRUE
+        (state IN ('received', 'unreadable', 'rejected') OR (lines IS NOT NULL AND wrong_lines IS NOT NULL AND read_at IS NOT NULL))
+        AND (state IN ('received', 'unreadable', 'read', 'rejected') OR (matched_lines + broken_lines = lines AND matched_at IS NOT NULL)) IS TRUE
     )
 );
 CREATE INDEX bill_by_store ON bill (store_id, id);

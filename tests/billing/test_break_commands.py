@@ -88,7 +88,8 @@ def test_notes_and_files_are_added_shown_and_saved(run: Run, world: World, tmp_p
     saved = tmp_path / "saved"
     assert "letter.pdf: 4 bytes." in run("attachment", attachment_id, "--out", str(saved)).output
     assert saved.read_bytes() == b"%PDF"
-    assert "exists" in run("attachment", attachment_id, "--out", str(saved), status=1).output
+    assert "exists" in str(run("attachment", attachment_id, "--out", str(saved), status=1).exception)
+    assert saved.read_bytes() == b"%PDF"
 
 
 def test_what_a_store_wrote_moves_no_cursor(run: Run, world: World) -> None:

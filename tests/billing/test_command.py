@@ -52,6 +52,8 @@ def test_a_file_is_brought_in_matched_and_looked_at(world: World, tmp_path: Path
     assert run("bills", "file", bill_id, copy).exit_code == 0
     assert copy.read_bytes() == file.read_bytes()
     assert run("bills", "reject", bill_id).stdout == "Rejected.\n"
+    rejected = run("bill", file, *terms(world, "by hand"))
+    assert (rejected.exit_code, "needs another reference" in rejected.stderr) == (1, True)
     by = rows("SELECT closed_by FROM bill WHERE id = :id", id=bill_id)[0].closed_by
     assert by.startswith("operator:")
 

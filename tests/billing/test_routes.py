@@ -7,6 +7,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.billing.match import match_bill
+from app.billing.read import read_bill
 from app.billing.work import work_off
 from app.web.requests import MAX_BODY_BYTES
 from tests.api import Api, Machine, api_of, assert_problem, money, nothing_changes
@@ -77,10 +79,26 @@ def test_a_bill_from_its_sending_to_its_end(api: Api) -> None:
     assert api.bookshop.get(f"/v1/bills/{anew}").get_json()["matched_lines"] == 2
 
 
-def test_a_bill_that_is_not_matched_cannot_be_withdrawn(api: Api) -> None:
-    bill_id = api.bookshop.post("/v1/bills", bill_body(reference="early")).get_json()["id"]
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_bill_that_is_not_matched_yet_can_be_withdrawn_and_is_not_gone_on_with(api: Api, steps: int) -> None:
+    """Or one that keeps its worker busy for ever would do so for ever."""
+    bill_id = api.bookshop.post("/v1/bills", bill_body(line_of("p"), reference=f"early {steps}")).get_json()["id"]
+    if steps:
+        read_bill(bill_id)
+    assert api.bookshop.post(f"/v1/bills/{bill_id}/reject", {}).get_json()["state"] == "rejected"
+    assert not read_bill(bill_id)
+    assert not match_bill(bill_id)
+    work_off(bill_id)
+    assert api.bookshop.get(f"/v1/bills/{bill_id}").get_json()["state"] == "rejected"
+
+
+def test_a_bill_that_cannot_be_read_cannot_be_withdrawn(api: Api) -> None:
+    begins = f'{{"period": "{this_month()}", "reference": "cut", "lines": ['
+    sent = api.bookshop.post_raw("/v1/bills", (begins + '{"payment_id": "p"}, ' * 1_001).encode())
+    bill_id = sent.get_json()["id"]
+    work_off(bill_id)
     problem = assert_problem(api.bookshop.post(f"/v1/bills/{bill_id}/reject", {}), 409, "bill-closed")
-    assert problem["state"] == "received"
+    assert problem["state"] == "unreadable"
 
 
 def test_csv_says_its_terms_in_the_query(api: Api) -> None:
