@@ -90,8 +90,6 @@ def urls(server: EmbeddedPostgres) -> dict[str, str]:
     admin = create_engine(server.admin_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with admin.connect() as connection:
         connection.exec_driver_sql("CREATE DATABASE scrip_template TEMPLATE scrip")
-        # Tables are small here and statements many: what takes longest is to plan the same one again and again.
-        connection.exec_driver_sql("ALTER ROLE scrip_service SET plan_cache_mode = force_generic_plan")
     return made
 
 

@@ -14,6 +14,8 @@ MOST_EVENTS = 40
 #: No name, text or number is longer.
 LONGEST_VALUE = 1024 * 1024
 _PIECE = 64 * 1024
+#: Whoever sends a bill waits while so much of it is looked at.
+HEAD_BYTES = 1024 * 1024
 _TOP = frozenset({"period", "reference", "lines"})
 _LINE = frozenset({"payment_id", "amount", "order_reference"})
 _MONEY = frozenset({"amount_minor", "currency"})
@@ -34,7 +36,7 @@ class _Source:
 
     def __init__(self, parts: Iterable[bytes]) -> None:
         self._parts, self._part, self._at = iter(parts), b"", 0
-        self.silent = 0
+        self.silent = self.read_bytes = 0
 
     def read(self, size: int) -> bytes:
         if self.silent > LONGEST_VALUE:
@@ -44,17 +46,24 @@ class _Source:
         piece = self._part[self._at : self._at + min(size, _PIECE)]
         self._at += len(piece)
         self.silent += len(piece)
+        self.read_bytes += len(piece)
         return piece
 
 
 def read_head(parts: Iterable[bytes]) -> Head:
-    """What the bill says of itself before its lines, which may be many. Raises Unreadable."""
+    """What the bill says of itself, within its first HEAD_BYTES: its lines may stand before, and be many.
+
+    It reads no further than it must. Raises Unreadable.
+    """
     found: dict[str, Any] = {}
     walk = _Walk(parts)
     for name in walk.members():
         if name == "lines":
-            break
-        found[name] = walk.value()
+            for _ in walk.items():
+                if walk.read_bytes > HEAD_BYTES:
+                    return Head(found.get("period"), found.get("reference"))
+        else:
+            found[name] = walk.value()
         if {"period", "reference"} <= set(found):
             break
     return Head(found.get("period"), found.get("reference"))
@@ -66,8 +75,6 @@ def read_json(parts: Iterable[bytes]) -> Iterator[Line]:
     has_lines = False
     for name in walk.members():
         if name != "lines":
-            if has_lines:
-                raise Unreadable("Period and reference stand before the lines.")
             walk.value()
             continue
         has_lines = True
@@ -92,6 +99,11 @@ class _Walk:
             use_float=True,  # else what int() or Decimal() refuses to read ends the process (ijson 3.6)
         )
         self.line_no = 0
+
+    @property
+    def read_bytes(self) -> int:
+        """How far into the file it is."""
+        return self._source.read_bytes
 
     def members(self) -> Iterator[str]:
         """The names in the object; the value of each must be read before the next. Raises Unreadable."""

@@ -130,7 +130,7 @@ def _checked_head(
 def _one_of(name: str, given: str | None, inside: object) -> str:
     said = inside if given is None else given
     if said is None:
-        detail = f"The {name} is missing: it stands in the query, or in a JSON file before its lines."
+        detail = f"The {name} is missing: it stands in the query or in a JSON file, in a long one before its lines."
         raise InvalidRequest(detail, pointer=f"/{name}")
     if not isinstance(said, str):
         raise InvalidRequest("Not a valid string.", pointer=f"/{name}")

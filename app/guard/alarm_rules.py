@@ -353,6 +353,7 @@ RULES: tuple[Rule, ...] = (
         what="For the issuer {group} there is no bank balance, or an old one, in {figure} currencies.",
         why="Where nobody looks what is missing is not noticed.",
         advice="Enter the bank's balance by `scrip funds enter`, or import the bank's file by `scrip funds import`.",
+        party_advice="The service's operators see to it.",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -44,11 +45,18 @@ NAMES = {
 }
 
 
+#: Parameters that name a month, which must have begun.
+MONTHS = frozenset(("month", "period"))
+
+
 def fill(case: AnyCase, chance: Random, targets: Targets) -> None:
     """Puts what exists and what makes sense into most places where something of its kind was drawn."""
     for name in list(case.path_parameters):
         if chance.randrange(ONE_IN):
             case.path_parameters[name] = targets.pick(name, chance)
+    for name in MONTHS.intersection(case.query):
+        if chance.randrange(ONE_IN):
+            case.query[name] = f"{datetime.now(UTC):%Y-%m}"
     case.body = _fed(case.body, chance, targets)
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and _VISIBLE.fullmatch(key) and chance.randrange(ONE_IN):
@@ -80,7 +88,7 @@ def credentials(case: AnyCase, chance: Random, api: Api) -> dict[str, str]:
 
 def _access_token(case: AnyCase, chance: Random, api: Api) -> str | None:
     wanted = [scope for one in case.operation.definition.raw["security"] for scope in one["oauth"]]
-    right, wrong = (api.acme, api.bookshop) if wanted == ["issue"] else (api.bookshop, api.acme)
+    right, wrong = (api.acme, api.bookshop) if wanted[0] in ("issue", "statement") else (api.bookshop, api.acme)
     if wanted[0].startswith("finance"):
         right = api.finance
     match chance.randrange(60):
