@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class _Fault:
     slug: str | None = None
     retry_after_s: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 class FakeScrip:
@@ -73,8 +75,7 @@ class FakeScrip:
         self.slow_s = slow_s
         self.calls: list[Call] = []
         self._ahead, self._is_down, self._seen = timedelta(), False, set[str]()
-        self._refusing: list[_Fault] = []
-        self._losing: list[_Fault] = []
+        self._faults: dict[str, list[_Fault]] = defaultdict(list)
         self._lock = threading.RLock()
         self._service = Service(url, self.now)
         made = self.add_client(new_id("str"), redirect_uris=redirect_uris)
@@ -94,15 +95,19 @@ class FakeScrip:
             code, magic_kind = self._magic_of(asked) if verb == "exchange" else ("", "")
             is_first = code not in self._seen
             self._seen.add(code)
-            if self._is_down or magic_kind == "down":
+            if self._is_down or magic_kind == "down" or self._take("drop", verb):
                 self._note(asked, verb, payment_id, None)
                 raise Unreachable
             answer = self._refused(asked, verb, magic_kind, is_first=is_first) or self._service.answer(asked)
+            if self._take("repeat", verb):
+                self._note(asked, verb, payment_id, answer)
+                answer = self._service.answer(asked)
             is_lost = magic_kind == "lost answer" or (magic_kind == "lost once" and is_first)
-            if self._take(self._losing, verb) or (is_lost and answer.status < 300):
+            if self._take("lose", verb) or (is_lost and answer.status < 300):
                 self._note(asked, verb, payment_id, None)
                 raise AnswerLost
-            answer.delay_s = self.slow_s if magic_kind == "slow" else 0.0
+            late = self._take("delay", verb)
+            answer.delay_s = late.seconds if late else self.slow_s if magic_kind == "slow" else 0.0
             self._note(asked, verb, payment_id, answer)
             return answer
 
@@ -127,7 +132,23 @@ class FakeScrip:
 
     def lose_answer(self, times: int = 1, *, verb: str | None = None) -> None:
         """The next `times` calls (of this verb) are carried out, and no answer comes."""
-        self._losing.append(_Fault(times, verb))
+        self._faults["lose"].append(_Fault(times, verb))
+
+    def drop(self, times: int = 1, *, verb: str | None = None) -> None:
+        """The next `times` calls (of this verb) do not reach it, and nothing is done."""
+        self._faults["drop"].append(_Fault(times, verb))
+
+    def repeat(self, times: int = 1, *, verb: str | None = None) -> None:
+        """The next `times` calls (of this verb) come in twice; the second answer is given."""
+        self._faults["repeat"].append(_Fault(times, verb))
+
+    def delay(self, seconds: float, times: int = 1, *, verb: str | None = None) -> None:
+        """The next `times` calls (of this verb) are carried out at once, and answered so many seconds later."""
+        self._faults["delay"].append(_Fault(times, verb, seconds=seconds))
+
+    def forget_faults(self) -> None:
+        """What was still to be lost, dropped, repeated, delayed or refused is answered as usual."""
+        self._faults.clear()
 
     def refuse(
         self, slug: str, times: int = 1, *, verb: str | None = None, retry_after_s: int | None = None, **facts: Any
@@ -139,7 +160,7 @@ class FakeScrip:
         REFUSALS[slug]
         if slug in ("busy", "try-later"):
             retry_after_s = retry_after_s or 1
-        self._refusing.append(_Fault(times, verb, slug, retry_after_s, facts))
+        self._faults["refuse"].append(_Fault(times, verb, slug, retry_after_s, facts))
 
     def revoke_access_tokens(self) -> None:
         """Every access token is refused from now on; another can be had."""
@@ -315,7 +336,7 @@ class FakeScrip:
 
     def _refused(self, asked: Asked, verb: str, magic_kind: str, *, is_first: bool) -> Answer | None:
         refused = None
-        if (fault := self._take(self._refusing, verb)) and fault.slug:
+        if (fault := self._take("refuse", verb)) and fault.slug:
             refused = Refused(fault.slug, retry_after_s=fault.retry_after_s, **fault.facts)
         elif magic_kind == "try later":
             refused = Refused("try-later", retry_after_s=30)
@@ -325,8 +346,8 @@ class FakeScrip:
             return None
         return as_oauth_error(refused) if asked.path.startswith("/oauth/") else as_problem(refused)
 
-    def _take(self, faults: list[_Fault], verb: str) -> _Fault | None:
-        for fault in faults:
+    def _take(self, kind: str, verb: str) -> _Fault | None:
+        for fault in self._faults[kind]:
             if fault.times > 0 and fault.verb in (None, verb):
                 fault.times -= 1
                 return fault
