@@ -198,7 +198,7 @@ def test_every_slug_can_be_met(fake: FakeScrip) -> None:
             with pytest.raises(ScripError) as caught:
                 client.get(payment.id)
             assert (type(caught.value), caught.value.slug) == (class_of(slug, REFUSALS[slug][0]), slug)
-            fake._refusing.clear()
+            fake.forget_faults()
         with pytest.raises(KeyError):
             fake.refuse("no-such-slug")
 

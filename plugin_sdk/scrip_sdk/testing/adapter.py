@@ -350,7 +350,7 @@ class FakeService:
     fake: FakeScrip
 
     def issue(self, amount_minor: int) -> str:
-        return self.fake.issue(str(Money(amount_minor, "GBP").amount))
+        return self.fake.issue(str(Money(amount_minor, "GBP").decimal))
 
     def draw(self) -> str:
         return grouped(draw_code())

@@ -42,7 +42,9 @@ class RealService:
 
     def held_minor(self, code: str) -> int:
         return sum(
-            row.held_minor for row in self.store.payments().values() if (row.card_id, row.state) == (self.codes[code], "held")
+            row.held_minor
+            for row in self.store.payments().values()
+            if (row.card_id, row.state) == (self.codes[code], "held")
         )
 
     def sums(self) -> Sums:
