@@ -36,13 +36,14 @@ def check_settings(**_: Any) -> "list[checks.CheckMessage]":
     """Whether the settings can work, and keep codes from being shown."""
     found: list[checks.CheckMessage] = []
     try:
-        if _is_in_clear(scrip_settings().url):
+        url = scrip_settings().url
+        if _is_in_clear(url):
             found.append(
                 checks.Error(
                     "SCRIP['URL'] must begin with https: codes and the client's secret go there.", id="scrip.E002"
                 )
             )
-        else:
+        elif url:
             client()  # which makes it, and calls nobody
     except (ImproperlyConfigured, ImportError) as error:
         return [checks.Error(str(error), id="scrip.E001")]

@@ -1,0 +1,65 @@
+"""What pretix's `runperiodic` does for gift cards: it tells the service what it was not told, and pretix what came of it."""
+
+import logging
+from collections import defaultdict
+from typing import Any
+
+from django.db.models import Q
+from django_scopes import scope, scopes_disabled
+from pretix.base.models import OrderPayment, OrderRefund
+from pretix.base.payment import PaymentException
+
+from scrip_sdk.django.abandoned import give_back_abandoned
+from scrip_sdk.django.delivery import deliver_all
+from scrip_sdk.django.models import ScripInstruction
+from scrip_sdk.django.records import instructions
+from scrip_sdk.django.times import now
+from scrip_sdk.pretix.clients import PROVIDER, NoClient, as_client_of
+from scrip_sdk.pretix.models import EventPayment
+from scrip_sdk.pretix.paying import PENDING, advance, conclude_refund
+
+#: For one event; the others wait no longer for one whose service is slow.
+SECONDS = 20
+
+log = logging.getLogger(__name__)
+
+
+def tell_service(sender: Any, **_: Any) -> None:
+    """Goes on where payments were left, gives back what no order stands on, delivers, and writes down what was done."""
+    with scopes_disabled():
+        _for_each_payment()
+        give_back_abandoned(now())
+        for (event, is_test), payment_ids in _waiting().items():
+            try:
+                with as_client_of(event, is_test=is_test):
+                    deliver_all(seconds=SECONDS, only=payment_ids)
+            except NoClient:
+                log.warning("scrip: event %s has no client, and %d payments wait for one", event.slug, len(payment_ids))
+        _for_each_payment()
+        for refund in OrderRefund.objects.filter(provider=PROVIDER, state=OrderRefund.REFUND_STATE_TRANSIT):
+            with scope(organizer=refund.order.event.organizer):
+                conclude_refund(refund)
+
+
+def _for_each_payment() -> None:
+    """One that cannot go on keeps no other waiting."""
+    pending = Q(order_payment__provider=PROVIDER, order_payment__state=PENDING)
+    cards = EventPayment.objects.filter(pending).select_related("event__organizer").order_by("pk")
+    for card in cards:
+        with scope(organizer=card.event.organizer):
+            payment = OrderPayment.objects.select_related("order__event__organizer").get(pk=card.order_payment_id)
+            try:
+                advance(payment, card)
+            except PaymentException:
+                continue  # pretix has it as failed, and the shopper a letter
+            except Exception:
+                log.exception("scrip: payment %s could not go on", payment.full_id)
+
+
+def _waiting() -> "dict[tuple[Any, bool], list[str]]":
+    """The payments of which the service is to be told something, by whose client says it."""
+    pending = instructions().filter(state=ScripInstruction.State.PENDING).values("payment_id")
+    found: dict[tuple[Any, bool], list[str]] = defaultdict(list)
+    for card in EventPayment.objects.filter(payment_id__in=pending).select_related("event__organizer"):
+        found[card.event, card.is_test].append(card.payment_id)
+    return found
