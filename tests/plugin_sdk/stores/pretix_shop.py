@@ -8,8 +8,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
 from html import unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -18,7 +17,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode, urljoin, urlsplit
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import text
 
 from app.db.embedded import EmbeddedPostgres
 from scrip_sdk.testing.adapter import Sums, Told
@@ -140,6 +139,11 @@ class Shop:
         engine.dispose()
         return found
 
+    @property
+    def hosted(self) -> "Shop":
+        """The other organizer's shop in the same pretix, with a client of another store, at the hosted checkout."""
+        return replace(self, store=self.other, other=self.store, slug="other")
+
     def staff(self) -> "Visitor":
         """Somebody of the back office, who has logged in."""
         visitor = Visitor(self)
@@ -172,6 +176,12 @@ class Visitor:
             if said.get("name", "").startswith(part) and "value" in said:
                 found[said["name"]] = unescape(said["value"])
         return found
+
+    def answer_service(self, act: str, fields: Mapping[str, str]) -> Page:
+        """At the service's page."""
+        form = re.search(rf'(?s)<form[^>]*action="([^"]*)"[^>]*data-act="{act}".*?</form>', self.page.body)
+        assert form, self.page.words
+        return self.post(urljoin(self.page.url, unescape(form.group(1))), {**self.inputs(), **fields})
 
     def _ask(self, request: Request) -> Page:
         try:
@@ -327,7 +337,8 @@ def running_pretix(service: Service, server: EmbeddedPostgres, folder: Path) -> 
         )
         keeper = Keeper(env, kept)
         try:
-            stores = {slug: _said(each) for slug, each in (("acme", store), ("other", other))}
+            stores = {"acme": _said(store, "typed"), "other": _said(other, "hosted")}
+            other.sends_shoppers_back_to(f"http://127.0.0.1:{port}/other/night/scrip/return/")
             keeper.begin("prepare", email=STAFF, password=PASSWORD, stores=stores)
             # which loads pretix meanwhile, and is asked nothing of the database before they are done
             with running_store(
@@ -349,9 +360,10 @@ def running_pretix(service: Service, server: EmbeddedPostgres, folder: Path) -> 
             keeper.close()
 
 
-def _said(store: Store) -> dict[str, str]:
+def _said(store: Store, checkout: str) -> dict[str, str]:
     made = store.credentials
-    return {"url": store.service.url, "client_id": made.client_id, "client_secret": made.client_secret}
+    said = {"url": store.service.url, "client_id": made.client_id, "client_secret": made.client_secret}
+    return {**said, "checkout": checkout}
 
 
 def _write_config(path: Path, database: Database, data: Path, port: int) -> None:

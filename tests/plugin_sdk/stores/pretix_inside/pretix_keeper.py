@@ -55,6 +55,7 @@ def prepare(said: "dict[str, Any]") -> "dict[str, Any]":
             "payment_scrip_test_client_secret": store["client_secret"],
             "attendee_names_asked": False,
             "payment_giftcard__enabled": False,
+            "payment_scrip_checkout": store["checkout"],
             "invoice_address_asked": False,
         }.items():
             event.settings.set(name, value)
@@ -150,6 +151,18 @@ def sell_again(said: "dict[str, Any]") -> None:
 def log_of_settings(said: "dict[str, Any]") -> "list[str]":
     """What pretix has logged about payment settings."""
     return list(LogEntry.objects.filter(action_type="pretix.event.payment.provider").values_list("data", flat=True))
+
+
+def unmet(said: "dict[str, Any]") -> "list[str]":
+    """What the SDK requires of this environment, and does not find in it."""
+    from importlib.metadata import requires, version
+
+    from packaging.requirements import Requirement
+
+    wanted = [Requirement(each) for each in requires("scrip-sdk") or []]
+    here = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": "pretix"})]
+    assert {"urllib3", "pretix"} <= {each.name for each in here}
+    return [str(each) for each in here if not each.specifier.contains(version(each.name))]
 
 
 def main() -> None:
