@@ -28,9 +28,9 @@ class Client:
     `base_url`: the service's origin, https but on this machine; nothing is ever sent anywhere else. `client_secret`, or
     `private_key` (PEM or JWK; extra `keys`). `scopes`: to ask for fewer than the client holds. `issuer`: where the
     service goes by another origin than `base_url`. `ssl_context`: for a certificate authority of one's own.
-    `connections`: how many are kept open; more threads than that are served too. `may_connect`: asked of each IP address
-    before it is connected to, for software in which strangers say `base_url`; a call to none that is allowed raises
-    ServiceUnavailable (`address-not-allowed`).
+    `connections`: how many are kept open; more threads than that are served too. `may_connect`: asked of each IP
+    address before it is connected to, for software in which strangers say `base_url`; where none is allowed, calls
+    raise ServiceUnavailable (`address-not-allowed`).
 
     Each method raises ScripError of one of its classes, within the budget's time. Raises ValueError: see Service.
     """

@@ -73,7 +73,9 @@ def _made() -> Client:
 
     said = scrip_settings()
     if not said.url:
-        raise ImproperlyConfigured("SCRIP names no client, and nobody has brought one: see scrip_sdk.django.with_client.")
+        raise ImproperlyConfigured(
+            "SCRIP names no client, and nobody has brought one: see scrip_sdk.django.with_client."
+        )
     try:
         budget = Budget(min(said.connect_s, said.total_s), min(said.read_s, said.total_s), said.total_s)
         return Client(

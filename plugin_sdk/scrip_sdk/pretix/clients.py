@@ -1,4 +1,4 @@
-"""The client of an event: what its organizer has typed into the payment settings, one for live and one for test mode."""
+"""The client of an event: what its organizer says in the payment settings, one for live and one for test mode."""
 
 from contextlib import AbstractContextManager
 from functools import lru_cache

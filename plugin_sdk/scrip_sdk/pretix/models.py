@@ -24,4 +24,4 @@ class EventPayment(models.Model):
         db_table = "scrip_pretix_payment"
 
     def __str__(self) -> str:
-        return self.payment_id
+        return str(self.payment_id)

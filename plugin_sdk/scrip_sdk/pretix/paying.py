@@ -41,7 +41,9 @@ def pay(payment: OrderPayment) -> None:
 
     Raises PaymentException when the card does not pay: it is given back, and the order waits for another payment.
     """
-    card = EventPayment.objects.filter(payment_id=payment.info_data.get("payment_id"), event=payment.order.event).first()
+    card = EventPayment.objects.filter(
+        payment_id=payment.info_data.get("payment_id"), event=payment.order.event
+    ).first()
     if card is None or card.is_test != payment.order.testmode:
         _fail(payment, "other-mode")
         raise PaymentException(_("This gift card was not taken for this order. Please type its code again."))

@@ -1,4 +1,4 @@
-"""What pretix's `runperiodic` does for gift cards: it tells the service what it was not told, and pretix what came of it."""
+"""What `runperiodic` does for gift cards: it tells the service what it was not told, and pretix what came of it."""
 
 import logging
 from collections import defaultdict

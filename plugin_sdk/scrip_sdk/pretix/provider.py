@@ -219,11 +219,13 @@ class GiftCards(BasePaymentProvider):
 
     def matching_id(self, payment: OrderPayment) -> "str | None":
         """The payment's ID."""
-        return payment.info_data.get("payment_id")
+        found: str | None = payment.info_data.get("payment_id")
+        return found
 
     def refund_matching_id(self, refund: OrderRefund) -> "str | None":
         """The payment's ID."""
-        return refund.info_data.get("payment_id")
+        found: str | None = refund.info_data.get("payment_id")
+        return found
 
     def shred_payment_info(self, obj: Any) -> None:
         """Keeps the payment's ID, which says nothing of a person and which the books are compared by."""

@@ -26,7 +26,6 @@ from tests.plugin_sdk.stores.service import Service, Store
 from tests.plugin_sdk.stores.store_process import (
     Database,
     StoreProcess,
-    end_in_order,
     running_store,
     store_database,
     store_environment,
@@ -202,7 +201,7 @@ class Order(Visitor):
     def __init__(self, shop: Shop, price_minor: int, jar: "CookieJar | None" = None) -> None:
         super().__init__(shop, jar)
         self.email = f"guest-{secrets.token_hex(4)}@example.com"
-        self.code: "str | None" = None
+        self.code: str | None = None
         self.link = ""
         if jar is None:
             self._choose(price_minor)

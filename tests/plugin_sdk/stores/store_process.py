@@ -1,4 +1,4 @@
-"""Stores as they run: programs of the environment `.venv-stores` or of one of their own, each on a database of its own."""
+"""Stores as they run: programs of `.venv-stores` or of another environment, each on a database of its own."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""The plugin for pretix, in a pretix that runs before the real service, with a proxy between them that breaks things."""
+"""The plugin for pretix, in one that runs before the real service, with a proxy between them that breaks things."""
 
 import json
 import time

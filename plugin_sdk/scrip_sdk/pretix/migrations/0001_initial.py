@@ -1,3 +1,7 @@
+"""The table of what events have taken."""
+
+# ruff: noqa: RUF012 – as Django writes migrations
+
 import django.db.models.deletion
 from django.db import migrations, models
 

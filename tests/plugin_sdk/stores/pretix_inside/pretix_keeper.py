@@ -1,5 +1,5 @@
-"""Makes the tables and the events of a pretix, and then does what is asked for line by line: its periodic task, and what
-has to be looked at from inside. It is one process, for each start of pretix takes five seconds.
+"""Makes the tables and the events of a pretix, and then does what is asked for, line by line: its periodic task, and
+what has to be looked at from inside. It is one process, for each start of pretix takes five seconds.
 """
 
 import json
@@ -67,7 +67,9 @@ def deliver(said: "dict[str, Any]") -> None:
     """What a store's timer runs, again and again until nothing waits; what was put off is due at once."""
     for _ in range(said.get("times", 10)):
         with connection.cursor() as cursor:
-            cursor.execute("UPDATE scrip_instruction SET due_at = now() WHERE state = 'pending' AND lease_until IS NULL")
+            cursor.execute(
+                "UPDATE scrip_instruction SET due_at = now() WHERE state = 'pending' AND lease_until IS NULL"
+            )
         call_command("runperiodic", tasks=TASK)
         with connection.cursor() as cursor:
             cursor.execute(

@@ -1,4 +1,4 @@
-"""pretix's own settings, but for what a machine of tests cannot have: a mail server, a web server for files, and time."""
+"""pretix's own settings, but for what a machine of tests has not: a mail server, a web server for files, and time."""
 
 import os
 
