@@ -21,9 +21,9 @@ from scrip_sdk.outbox.deliver import Delivery, deliver
 
 T = TypeVar("T")
 
-#: How long no request of this process tries after one found the service away.
+#: How long no request of this process tries after one found the service away; and which is, by its origin.
 PAUSE_S = 30.0
-_away_until = 0.0
+_away_until: dict[str, float] = {}
 
 
 def deliver_after_commit(payment_ids: "Iterable[str]") -> None:
@@ -56,15 +56,15 @@ def give_up(instruction: Instruction) -> None:
 
 
 def _deliver_soon(payment_ids: "Collection[str]", brought: "Client | None" = None) -> None:
-    global _away_until
-    if time.monotonic() < _away_until:
+    told_by = brought or client()
+    if time.monotonic() < _away_until.get(told_by.service.origin, 0.0):
         return
     outbox = DjangoOutbox(only=payment_ids)
     budget_s = scrip_settings().deliver_budget_s
-    in_time = _InTime(brought or client(), Deadline.after(budget_s))
+    in_time = _InTime(told_by, Deadline.after(budget_s))
     told = deliver(outbox, in_time, limit=10, seconds=budget_s, on_dead=give_up)
     if told.away_s is not None:
-        _away_until = time.monotonic() + PAUSE_S
+        _away_until[told_by.service.origin] = time.monotonic() + PAUSE_S
 
 
 class _InTime(Client):

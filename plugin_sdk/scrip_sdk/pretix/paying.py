@@ -24,6 +24,8 @@ from scrip_sdk.pretix.models import EventPayment
 
 CREATED, PENDING = OrderPayment.PAYMENT_STATE_CREATED, OrderPayment.PAYMENT_STATE_PENDING
 CANCELED = OrderPayment.PAYMENT_STATE_CANCELED
+#: A card whose payment is one of these is taken.
+STANDS = (PENDING, OrderPayment.PAYMENT_STATE_CONFIRMED, OrderPayment.PAYMENT_STATE_REFUNDED)
 
 
 def reference_of(order: Order) -> str:
@@ -48,12 +50,25 @@ def pay(payment: OrderPayment) -> None:
         _fail(payment, "other-mode")
         raise PaymentException(_("This gift card was not taken for this order. Please type its code again."))
     with transaction.atomic():
-        # Of two presses at once one goes on; and from here on nobody can pay the order in another way meanwhile.
+        # Of two presses at once one goes on.
         if not OrderPayment.objects.filter(pk=payment.pk, state=CREATED).update(state=PENDING):
             return
-        EventPayment.objects.filter(pk=card.pk).update(order_payment=payment)
+        is_ours = _claim(card, payment)
     payment.state = PENDING
+    if not is_ours:
+        _fail(payment, "other-order")
+        raise PaymentException(_("This gift card pays for another order already."))
     advance(payment, card)
+
+
+def _claim(card: EventPayment, payment: OrderPayment) -> bool:
+    """One card may be in two carts of a shopper. It stays with the order that it pays."""
+    locked_card = EventPayment.objects.select_for_update(of=("self",)).get(pk=card.pk)
+    before = OrderPayment.objects.filter(pk=locked_card.order_payment_id).first()
+    if before is not None and before.pk != payment.pk and before.state in STANDS:
+        return False
+    EventPayment.objects.filter(pk=card.pk).update(order_payment=payment)
+    return True
 
 
 def advance(payment: OrderPayment, card: EventPayment) -> None:
@@ -61,6 +76,9 @@ def advance(payment: OrderPayment, card: EventPayment) -> None:
     try:
         with as_client_of(card.event, is_test=card.is_test):
             if payment_row(card.payment_id).state in OPEN:
+                payment.order.refresh_from_db()
+                if payment.order.pending_sum <= 0 and cancel(payment):
+                    return  # pretix lets a shopper pay in another way what is pending here
                 _confirm_and_place(payment, card.payment_id)
     except NoClient:
         return  # the organizer mends the settings
@@ -87,34 +105,30 @@ def conclude(payment: OrderPayment, payment_id: str) -> None:
     row = payment_row(payment_id)
     if row.state == ScripPayment.State.SETTLED:
         _confirm(payment, payment_id)
-    elif row.state in ORDERED and _is_dead("settle", payment_id, row.order_reference):
+    elif row.state in ORDERED and _is_dead(payment_id, row.order_reference):
         _fail(payment, "given-up")
     elif row.state not in (*OPEN, *ORDERED):
         _fail(payment, row.state)
 
 
 def _confirm(payment: OrderPayment, payment_id: str) -> None:
-    """The money is the store's. An order that cannot be paid any more gives it back."""
+    """The money is the store's. What the order does not need any more goes back: it cannot be paid, was canceled, or was
+    paid in another way meanwhile."""
+    is_wanted = True
     try:
         payment.confirm()
     except Quota.QuotaExceededException:
-        _return_all(payment, payment_id)
-        return
-    payment.order.refresh_from_db()
-    if payment.order.status == Order.STATUS_CANCELED:
-        _return_all(payment, payment_id)
-
-
-def _return_all(payment: OrderPayment, payment_id: str) -> None:
+        is_wanted = False
     with transaction.atomic():
-        OrderPayment.objects.select_for_update(of=("self",)).get(pk=payment.pk)
-        if payment.refunded_amount:
+        order = Order.objects.select_for_update(of=("self",)).get(pk=payment.order_id)
+        surplus = min(payment.amount, -order.pending_sum) if is_wanted else payment.amount
+        if surplus <= 0 or payment.refunded_amount:
             return
-        refund = payment.order.refunds.create(
+        refund = order.refunds.create(
             payment=payment,
             source=OrderRefund.REFUND_SOURCE_EXTERNAL,
             state=OrderRefund.REFUND_STATE_CREATED,
-            amount=payment.amount,
+            amount=surplus,
             provider=payment.provider,
         )
         give_back(refund, payment_id)
@@ -149,11 +163,21 @@ def conclude_refund(refund: OrderRefund) -> None:
     refund.refresh_from_db()
 
 
-def let_go(payment: OrderPayment) -> bool:
-    """Gives the card of a payment back that is created or pending. Call it in a transaction.
+def cancel(payment: OrderPayment) -> bool:
+    """Cancels a payment that is created or pending, and gives its card back.
 
     Returns False where the service may have settled it already, or is being told to.
     """
+    with transaction.atomic():
+        if not _let_go(payment):
+            return False
+        payment.state = CANCELED
+        payment.save(update_fields=["state"])
+    return True
+
+
+def _let_go(payment: OrderPayment) -> bool:
+    """Returns whether the card is, or will be, given back."""
     payment_id = payment.info_data.get("payment_id")
     card = EventPayment.objects.filter(payment_id=payment_id, event=payment.order.event).first()
     row = None if card is None else locked(ScripPayment.objects.filter(payment_id=payment_id)).first()
@@ -179,8 +203,8 @@ def _fail(payment: OrderPayment, why: str) -> None:
             payments.remove(card.payment_id)
 
 
-def _is_dead(verb: str, payment_id: str, reference: str) -> bool:
-    key = request_key(verb, payment_id, reference)
+def _is_dead(payment_id: str, reference: str) -> bool:
+    key = request_key("settle", payment_id, reference)
     return bool(instructions().filter(key=key, state=ScripInstruction.State.DEAD).exists())
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db import transaction
 from django.template.loader import get_template
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -150,13 +149,10 @@ class GiftCards(BasePaymentProvider):
 
     def cancel_payment(self, payment: OrderPayment) -> None:
         """Gives the card back. Raises PaymentException once the service may have taken the money."""
-        with transaction.atomic():
-            if not paying.let_go(payment):
-                raise PaymentException(
-                    _("The gift card is being charged. Give the money back by a refund once it has paid.")
-                )
-            payment.state = OrderPayment.PAYMENT_STATE_CANCELED
-            payment.save(update_fields=["state"])
+        if not paying.cancel(payment):
+            raise PaymentException(
+                _("The gift card is being charged. Give the money back by a refund once it has paid.")
+            )
 
     def payment_refund_supported(self, payment: OrderPayment) -> bool:
         """Always: the card outlives its codes."""
