@@ -112,8 +112,8 @@ def conclude(payment: OrderPayment, payment_id: str) -> None:
 
 
 def _confirm(payment: OrderPayment, payment_id: str) -> None:
-    """The money is the store's. What the order does not need any more goes back: it cannot be paid, was canceled, or was
-    paid in another way meanwhile."""
+    """The money is the store's. What the order does not need any more goes back: it cannot be paid, was canceled, or
+    was paid in another way meanwhile."""
     is_wanted = True
     try:
         payment.confirm()

@@ -38,6 +38,8 @@ from tests.service import ROOT, free_port
 VENV = ".venv-pretix"
 INSIDE = Path(__file__).parent / "pretix_inside"
 STAFF, PASSWORD = "staff@night.example", "a password of the back office"
+#: A login of pretix's back office holds for one browser.
+AGENT = "Mozilla/5.0 (a visitor of tests)"
 #: What the shopper is told, and what it means.
 SENTENCES: dict[str, Told] = {
     "typing mistake": "mistyped",
@@ -158,6 +160,7 @@ class Visitor:
         self.shop, self.page = shop, Page("", "")
         self.jar = CookieJar() if jar is None else jar
         self._opener: OpenerDirector = build_opener(HTTPCookieProcessor(self.jar))
+        self._opener.addheaders = [("User-Agent", AGENT)]
 
     def get(self, url: str) -> Page:
         return self._ask(Request(url))

@@ -4,9 +4,9 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from playwright._impl._api_structures import SetCookieParam
 from playwright.sync_api import Browser
 
 from app.db.embedded import EmbeddedPostgres
@@ -14,7 +14,7 @@ from scrip_sdk import Client
 from scrip_sdk.testing.adapter import CASES, Case
 from tests.plugin_sdk.stores.adapter_service import RealService
 from tests.plugin_sdk.stores.fault_proxy import FaultProxy
-from tests.plugin_sdk.stores.pretix_shop import Order, Shop, Visitor, running_pretix
+from tests.plugin_sdk.stores.pretix_shop import AGENT, Order, Shop, Visitor, running_pretix
 from tests.plugin_sdk.stores.service import Service, assert_books_balance
 from tests.plugin_sdk.stores.store_process import PATIENCE_S
 
@@ -248,7 +248,7 @@ def test_settings_are_tried_before_they_are_saved_and_secrets_are_not_shown(shop
     staff.get(where)
     assert "belong together" in save(client_id="cli_x")
     staff.get(where)
-    assert "Your changes have been saved" in save(test_client_secret=store.client_secret, public_name_0="Card")
+    assert "Your changes have been saved" in save(test_client_secret=store.client_secret, public_name_0="Gift card")
     logged = shop.keeper.ask("log_of_settings")
     assert logged and not any(store.client_secret in each for each in logged)
     fields = {"payment_scrip_url": shop.store.service.url, "payment_scrip_test_client_id": store.client_id}
@@ -275,14 +275,15 @@ def test_in_a_browser_a_card_and_a_bank_card_pay_and_the_back_office_refunds(
     shop: Shop, real: RealService, browser: Browser, faults: FaultProxy
 ) -> None:
     code = real.issue(1_000)
-    context = browser.new_context(locale="en-GB")
+    context = browser.new_context(locale="en-GB", user_agent=AGENT)
     page = context.new_page()
+    page.set_default_timeout(20_000)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     shopper = Order(shop, 3_000)
     context.add_cookies(cookies(shop, shopper))
     page.goto(f"{shop.url}/checkout/payment/")
-    page.get_by_text("Card", exact=True).first.click()
+    page.get_by_text("Gift card", exact=True).first.click()
     page.get_by_label("Gift card code").fill(code)
     page.screenshot(path=shop.folder / "payment.png", full_page=True)
     page.get_by_role("button", name="Continue").click()
@@ -292,7 +293,7 @@ def test_in_a_browser_a_card_and_a_bank_card_pay_and_the_back_office_refunds(
     page.get_by_text("Bank card", exact=True).first.click()
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("button", name="Place binding order").click()
-    page.get_by_text("Thank you").first.wait_for(timeout=30_000)
+    page.get_by_text("Thank you").first.wait_for()
     page.screenshot(path=shop.folder / "paid.png", full_page=True)
     shop.deliver()
     assert shopper.stands() and shopper.state() == "paid"
@@ -312,7 +313,7 @@ def test_in_a_browser_a_card_and_a_bank_card_pay_and_the_back_office_refunds(
     assert errors == []
 
 
-def cookies(shop: Shop, visitor: Visitor) -> list[SetCookieParam]:
+def cookies(shop: Shop, visitor: Visitor) -> list[Any]:
     """What a visitor has over HTTP, for a browser that goes on."""
     return [{"name": each.name, "value": each.value or "", "url": shop.process.url} for each in visitor.jar]
 
