@@ -1,10 +1,12 @@
 """The payment provider: gift cards, of which a cart may have several, beside another method for the rest."""
 
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.db import transaction
 from django.template.loader import get_template
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -172,7 +174,8 @@ class GiftCards(BasePaymentProvider):
             raise PaymentException(_("The payment settings of this event name no client.")) from None
         except ScripError as error:
             raise PaymentException(words.of_refund(error)) from None
-        paying.conclude_refund(refund)
+        # The back office asks inside a transaction, at whose commit the service is told.
+        transaction.on_commit(partial(paying.conclude_refund, refund), robust=True)
 
     # ── what people and machines read ───────────────────────────────────────────────────────────────────────────────
 
