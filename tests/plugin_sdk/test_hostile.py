@@ -84,12 +84,17 @@ def test_a_connection_that_does_not_come_about_ends_with_the_budget(make_client:
 def test_a_store_that_lets_strangers_say_addresses_says_which_are_asked(hostile: Hostile) -> None:
     """It is asked of the addresses that the name has, not of the name."""
     asked: list[str] = []
+
+    def may_connect(address: str) -> bool:
+        asked.append(address)
+        return False
+
     with Client(
         f"http://localhost:{hostile.port}",
         "cli_x",
         "secret",
         budget=SHORT,
-        may_connect=lambda ip: bool(asked.append(ip)),
+        may_connect=may_connect,
     ) as shop:
         with pytest.raises(ServiceUnavailable) as raised:
             shop.get(PAYMENT_ID)

@@ -27,6 +27,8 @@ LEAKS = {
     "silk": "It keeps what was posted in a table, codes too: exclude the checkout by SILKY_INTERCEPT_FUNC.",
     "request_logging": "It logs what was posted, codes too: take it out of the checkout.",
 }
+#: Where filters come from that neither keep nor change what they see.
+ONLOOKERS = ("django.utils.log", "pretix.helpers.logs")
 #: Longer than this no transaction should stay open for one call, in seconds.
 LONG_S = 8.0
 
@@ -133,7 +135,7 @@ def _masks_first(handler: logging.Handler) -> bool:
     for each in handler.filters:
         if isinstance(each, MaskingFilter):
             return True
-        if type(each).__module__ != "django.utils.log":
+        if type(each).__module__ not in ONLOOKERS:
             return False
     return False
 

@@ -24,8 +24,8 @@ class ScripSettings:
     """How this store reaches the service, and what it wants. Times are in seconds."""
 
     #: Empty, as `client_id`, only where an app brings its clients.
-    url: str = ""
-    client_id: str = ""
+    url: str = field(default="")
+    client_id: str = field(default="")
     client_secret: str | None = field(default=None, repr=False)
     private_key: str | dict[str, Any] | None = field(default=None, repr=False)
     store_id: str | None = None
