@@ -71,24 +71,29 @@ def _claim(card: EventPayment, payment: OrderPayment) -> bool:
     return True
 
 
-def advance(payment: OrderPayment, card: EventPayment) -> None:
-    """Takes a pending payment as far as it goes. Raises PaymentException when the card does not pay."""
+def advance(payment: OrderPayment, card: EventPayment, *, ask: bool = True) -> bool:
+    """Takes a pending payment as far as it goes; without `ask`, as far as it goes without the service.
+
+    Returns False where the service is away, and would not answer for others either. Raises PaymentException when the
+    card does not pay.
+    """
     try:
         with as_client_of(card.event, is_test=card.is_test):
-            if payment_row(card.payment_id).state in OPEN:
+            if ask and payment_row(card.payment_id).state in OPEN:
                 payment.order.refresh_from_db()
                 if payment.order.pending_sum <= 0 and cancel(payment):
-                    return  # pretix lets a shopper pay in another way what is pending here
+                    return True  # pretix lets a shopper pay in another way what is pending here
                 _confirm_and_place(payment, card.payment_id)
     except NoClient:
-        return  # the organizer mends the settings
+        return False  # the organizer mends the settings
     except ScripError as error:
         if error.worth_repeating:
-            return
+            return error.status == 500  # which is a bug, and of this payment maybe
         _fail(payment, error.slug)
         raise PaymentException(words.of_payment(error)) from None
     with as_client_of(card.event, is_test=card.is_test):
         conclude(payment, card.payment_id)
+    return True
 
 
 def _confirm_and_place(payment: OrderPayment, payment_id: str) -> None:

@@ -4,7 +4,6 @@ import logging
 from collections import defaultdict
 from typing import Any
 
-from django.db.models import Q
 from django_scopes import scope, scopes_disabled
 from pretix.base.models import OrderPayment, OrderRefund
 from pretix.base.payment import PaymentException
@@ -28,28 +27,34 @@ def tell_service(sender: Any, **_: Any) -> None:
     """Goes on where payments were left, gives back what no order stands on, delivers, and writes down what was done."""
     with scopes_disabled():
         _for_each_payment()
-        give_back_abandoned(now())
+        give_back_abandoned(now(), kept=_pending().values("payment_id"))
         for (event, is_test), payment_ids in _waiting().items():
             try:
                 with as_client_of(event, is_test=is_test):
                     deliver_all(seconds=SECONDS, only=payment_ids)
             except NoClient:
                 log.warning("scrip: event %s has no client, and %d payments wait for one", event.slug, len(payment_ids))
-        _for_each_payment()
+        _for_each_payment(ask=False)
         for refund in OrderRefund.objects.filter(provider=PROVIDER, state=OrderRefund.REFUND_STATE_TRANSIT):
             with scope(organizer=refund.order.event.organizer):
                 conclude_refund(refund)
 
 
-def _for_each_payment() -> None:
-    """One that cannot go on keeps no other waiting."""
-    pending = Q(order_payment__provider=PROVIDER, order_payment__state=PENDING)
-    cards = EventPayment.objects.filter(pending).select_related("event__organizer").order_by("pk")
-    for card in cards:
+def _pending() -> Any:
+    """What pays an order that waits for it."""
+    return EventPayment.objects.filter(order_payment__provider=PROVIDER, order_payment__state=PENDING)
+
+
+def _for_each_payment(*, ask: bool = True) -> None:
+    """Takes each as far as it goes. One that cannot keeps no other waiting, and a service that is away is asked once."""
+    away: set[tuple[int, bool]] = set()
+    for card in _pending().select_related("event__organizer").order_by("pk"):
         with scope(organizer=card.event.organizer):
             payment = OrderPayment.objects.select_related("order__event__organizer").get(pk=card.order_payment_id)
+            whose = (card.event_id, card.is_test)
             try:
-                advance(payment, card)
+                if not advance(payment, card, ask=ask and whose not in away):
+                    away.add(whose)
             except PaymentException:
                 continue  # pretix has it as failed, and the shopper a letter
             except Exception:

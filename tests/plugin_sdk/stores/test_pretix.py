@@ -73,6 +73,18 @@ def test_a_failed_settlement_leaves_a_pending_order_that_recovers_by_itself(
     assert real.taken_minor(code) == 3_000
 
 
+def test_an_order_that_is_placed_while_the_service_is_away_for_long_is_paid_when_it_is_back(
+    shop: Shop, real: RealService, ready: tuple[Order, str]
+) -> None:
+    order, code = ready
+    with real.away():
+        assert order.press()
+        shop.keeper.ask("grow_old")
+    assert order.payments() == [("scrip", "pending", 3_000)]
+    shop.deliver()
+    assert (order.state(), real.taken_minor(code)) == ("paid", 3_000)
+
+
 def test_what_is_paid_in_another_way_meanwhile_goes_back_to_the_card(
     shop: Shop, real: RealService, faults: FaultProxy
 ) -> None:
