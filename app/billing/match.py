@@ -89,20 +89,26 @@ _TAKE_UP_PLAIN = text(
     """
 )
 
+#: The lines that nothing was taken up for. Lines and what was taken up are put together and grouped, not joined: statistics may
+#: say of a bill that is being matched that it has taken up one row, and a million would be read for each line then.
 _REST = """
 (
-    SELECT bill_id, line_no, payment_id, amount_minor, currency,
-        row_number() OVER (PARTITION BY payment_id, currency ORDER BY line_no) > 1 AS is_duplicate
-    FROM bill_line WHERE bill_id = :bill_id
-) AS l
+    SELECT line_no, bool_or(is_duplicate) AS is_duplicate
+    FROM (
+        SELECT line_no, row_number() OVER (PARTITION BY payment_id, currency ORDER BY line_no) > 1 AS is_duplicate,
+            false AS is_taken
+        FROM bill_line WHERE bill_id = :bill_id
+        UNION ALL SELECT line_no, false, true FROM billed WHERE bill_id = :bill_id AND line_no IS NOT NULL
+    ) AS one
+    GROUP BY line_no HAVING NOT bool_or(is_taken)
+) AS r JOIN bill_line AS l ON l.bill_id = :bill_id AND l.line_no = r.line_no
 """
 
 #: Whatever else: each line's facts, what `rules.decide_line` says of them, and what follows from it.
 _DECIDE_REST = text(
     f"""
     WITH seen AS (
-        SELECT l.line_no, l.payment_id, l.amount_minor, l.currency, l.is_duplicate, {FACTS.format(lines=_REST)}
-        WHERE l.line_no NOT IN (SELECT line_no FROM billed WHERE bill_id = :bill_id AND line_no IS NOT NULL)
+        SELECT l.line_no, l.payment_id, l.amount_minor, l.currency, r.is_duplicate, {FACTS.format(lines=_REST)}
     ), told AS (
         SELECT seen.*, free_settled_minor - free_refunded_minor AS expected_minor, CASE
             WHEN store_id IS NULL THEN 'unknown_payment'
