@@ -5,7 +5,7 @@
 from sqlalchemy import Connection, text
 
 from app import clock
-from app.billing.taking_up import FACTS, MOVEMENTS, TAKE_UP, lock_bills_of
+from app.billing.taking_up import BILLED_BY, FACTS, MOVEMENTS, TAKE_UP, lock_bills_of
 from app.db.base import AnyRow
 from app.db.together import together
 from app.db.transaction import transaction
@@ -130,7 +130,7 @@ _DECIDE_REST = text(
             m.amount_minor
         FROM decided AS d
         CROSS JOIN LATERAL (SELECT * FROM ({MOVEMENTS}) AS m WHERE m.payment_id = d.payment_id AND m.at < :as_of) AS m
-        WHERE (d.kind = 'matched' OR d.is_tolerated) AND NOT EXISTS (SELECT FROM billed WHERE movement_id = m.id)
+        WHERE (d.kind = 'matched' OR d.is_tolerated) AND {BILLED_BY} IS NULL
     )
     INSERT INTO bill_break (
         id, bill_id, line_no, kind, other_bill_id, expected_minor, issuer_id, opened_at, state, proposal, proposed_by,
@@ -154,20 +154,22 @@ _DECIDE_REST = text(
 _TAKE_CREDITS = text(
     f"""
     {TAKE_UP}
-    SELECT r.id, :bill_id, NULL, r.payment_id, r.card_id, r.store_id, c.issuer_id, c.programme_id, c.currency, -r.amount_minor
-    FROM refund AS r JOIN card AS c ON c.id = r.card_id
-    WHERE r.store_id = :store_id AND r.at < :as_of AND NOT EXISTS (SELECT FROM billed WHERE movement_id = r.id)
+    SELECT m.id, :bill_id, NULL, m.payment_id, m.card_id, m.store_id, c.issuer_id, c.programme_id, c.currency, -m.amount_minor
+    FROM refund AS m JOIN card AS c ON c.id = m.card_id
+    WHERE m.store_id = :store_id AND m.at < :as_of AND {BILLED_BY} IS NULL
         AND EXISTS (
-            SELECT FROM settlement AS s JOIN billed AS b ON b.movement_id = s.id WHERE s.payment_id = r.payment_id
+            SELECT FROM settlement AS s
+            WHERE s.payment_id = m.payment_id AND (SELECT true FROM billed WHERE movement_id = s.id)
         )
         AND NOT (
-            r.payment_id IN (
-                SELECT l.payment_id FROM bill_break AS k JOIN bill_line AS l ON (l.bill_id, l.line_no) = (k.bill_id, k.line_no)
-                WHERE k.bill_id = :bill_id AND k.closed_at IS NULL AND k.expected_minor IS NOT NULL
+            m.payment_id IN (
+                SELECT (SELECT payment_id FROM bill_line AS l WHERE (l.bill_id, l.line_no) = (k.bill_id, k.line_no))
+                FROM bill_break AS k WHERE k.bill_id = :bill_id AND k.closed_at IS NULL AND k.expected_minor IS NOT NULL
             )
             AND EXISTS (
                 SELECT FROM settlement AS s
-                WHERE s.payment_id = r.payment_id AND s.at < :as_of AND NOT EXISTS (SELECT FROM billed WHERE movement_id = s.id)
+                WHERE s.payment_id = m.payment_id AND s.at < :as_of
+                    AND (SELECT true FROM billed WHERE movement_id = s.id) IS NULL
             )
         )
     """

@@ -102,7 +102,7 @@ def once_before(part: str, act: Callable[[], None]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("many_lines", [0, 10**9])
-@pytest.mark.parametrize("part", ["INSERT INTO bill_break", "FROM refund AS r JOIN card", "UPDATE bill SET state"])
+@pytest.mark.parametrize("part", ["INSERT INTO bill_break", "FROM refund AS m JOIN card", "UPDATE bill SET state"])
 def test_a_refund_and_a_settle_in_the_middle_change_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, part: str, many_lines: int
 ) -> None:
