@@ -46,7 +46,7 @@ def _pending() -> Any:
 
 
 def _for_each_payment(*, ask: bool = True) -> None:
-    """Takes each as far as it goes. One that cannot keeps no other waiting, and a service that is away is asked once."""
+    """Takes each as far as it goes. One that cannot keeps no other waiting, and an absent service is asked once."""
     away: set[tuple[int, bool]] = set()
     for card in _pending().select_related("event__organizer").order_by("pk"):
         with scope(organizer=card.event.organizer):
