@@ -3,6 +3,7 @@
 import secrets
 from typing import Any
 
+from django_scopes import scopes_disabled
 from pretix.base.services.cart import add_payment_to_cart
 from pretix.presale.views.cart import cart_session
 
@@ -32,7 +33,12 @@ def cards_in(request: Any) -> list[str]:
 def take(event: Any, payment: Payment, *, is_test: bool, reference: str) -> ScripPayment:
     """Writes down what the service has given. Raises what `payments.record` raises."""
     row = payments.record(payment, order_reference=reference)
-    EventPayment.objects.get_or_create(payment_id=payment.id, defaults={"event": event, "is_test": is_test})
+    with scopes_disabled():  # a shopper may type one code in the shops of two events, and of two organizers of one store
+        card, is_new = EventPayment.objects.get_or_create(
+            payment_id=payment.id, defaults={"event": event, "is_test": is_test}
+        )
+        if not is_new:
+            EventPayment.objects.filter(pk=card.pk, order_payment=None).update(event=event, is_test=is_test)
     return row
 
 
