@@ -33,7 +33,8 @@ def cards_in(request: Any) -> list[str]:
 def take(event: Any, payment: Payment, *, is_test: bool, reference: str) -> ScripPayment:
     """Writes down what the service has given. Raises what `payments.record` raises."""
     row = payments.record(payment, order_reference=reference)
-    with scopes_disabled():  # a shopper may type one code in the shops of two events, and of two organizers of one store
+    # A shopper may type one code in the shops of two events, and of two organizers that are one store.
+    with scopes_disabled():
         card, is_new = EventPayment.objects.get_or_create(
             payment_id=payment.id, defaults={"event": event, "is_test": is_test}
         )
