@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-STORES_LOCK = "plugin_sdk/requirements-stores.lock"
+STORES_LOCK, PRETIX_LOCK = "plugin_sdk/requirements-stores.lock", "plugin_sdk/requirements-pretix.lock"
 #: Stands for a Python: notes what it is asked, makes an environment of itself, and fails to install when told to.
 PYTHON = """#!/bin/sh
 echo "$0 $*" >>"{log}"
@@ -36,7 +36,8 @@ class Machine:
         for name in ("run", "uv.lock", "requirements.lock", "requirements-dev.lock"):
             shutil.copy(ROOT / name, self.checkout)
         (self.checkout / "plugin_sdk").mkdir()
-        shutil.copy(ROOT / STORES_LOCK, self.checkout / STORES_LOCK)
+        for lock in (STORES_LOCK, PRETIX_LOCK):
+            shutil.copy(ROOT / lock, self.checkout / lock)
         for name in ("cat", "cksum", "dirname", "sh", "cp", "mkdir", "touch"):
             (self.bin / name).symlink_to(shutil.which(name) or name)
         self.install("python3.13", SHIM)
@@ -88,6 +89,7 @@ def test_what_the_tests_need_includes_what_the_demo_needs(machine: Machine) -> N
     asked = machine.asked()
     assert [line for line in asked if "--require-hashes -r HERE/requirements-dev.lock" in line]
     assert [line for line in asked if "HERE/.venv-stores/bin/python -m pip install" in line and STORES_LOCK in line]
+    assert [line for line in asked if "HERE/.venv-pretix/bin/python -m pip install" in line and PRETIX_LOCK in line]
     assert asked[-1] == "HERE/.venv/bin/python -m pytest -x"
     machine.run("demo")
     assert machine.asked() == ["HERE/.venv/bin/python -P -m app.demo"]

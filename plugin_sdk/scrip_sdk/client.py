@@ -4,6 +4,7 @@ import os
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from scrip_sdk import calls
@@ -27,7 +28,9 @@ class Client:
     `base_url`: the service's origin, https but on this machine; nothing is ever sent anywhere else. `client_secret`, or
     `private_key` (PEM or JWK; extra `keys`). `scopes`: to ask for fewer than the client holds. `issuer`: where the
     service goes by another origin than `base_url`. `ssl_context`: for a certificate authority of one's own.
-    `connections`: how many are kept open; more threads than that are served too.
+    `connections`: how many are kept open; more threads than that are served too. `may_connect`: asked of each IP
+    address before it is connected to, for software in which strangers say `base_url`; where none is allowed, calls
+    raise ServiceUnavailable (`address-not-allowed`).
 
     Each method raises ScripError of one of its classes, within the budget's time. Raises ValueError: see Service.
     """
@@ -44,6 +47,7 @@ class Client:
         issuer: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
         connections: int = 32,
+        may_connect: Callable[[str], bool] | None = None,
     ) -> None:
         self.service = service_of(
             base_url,
@@ -54,7 +58,7 @@ class Client:
             scopes=scopes,
             issuer=issuer,
         )
-        self._ssl_context, self._connections = ssl_context, connections
+        self._ssl_context, self._connections, self._may_connect = ssl_context, connections, may_connect
         self._by_process: dict[int, _Open] = {}
         self._closed = False
 
@@ -208,7 +212,12 @@ class Client:
             raise RuntimeError("the client is closed")
         opened = self._by_process.get(os.getpid())
         if opened is None:
-            wire = Wire(self.service.origin, ssl_context=self._ssl_context, connections=self._connections)
+            wire = Wire(
+                self.service.origin,
+                ssl_context=self._ssl_context,
+                connections=self._connections,
+                may_connect=self._may_connect,
+            )
             opened = self._by_process.setdefault(os.getpid(), _Open(wire))  # of two threads' one wins
         return opened
 

@@ -31,7 +31,7 @@ class Send:
 class Lost:
     """No answer: no connection, none that is trusted, nothing in time or in full, or more than an answer can be."""
 
-    why: Literal["no-connection", "not-trusted", "no-answer", "not-understood"]
+    why: Literal["no-connection", "address-not-allowed", "not-trusted", "no-answer", "not-understood"]
 
 
 @dataclass(frozen=True)

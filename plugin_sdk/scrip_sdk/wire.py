@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +29,14 @@ _PIECE = 65_536
 class Wire:
     """A pool of connections to one origin; many threads share it. It follows no redirect and uses no proxy."""
 
-    def __init__(self, origin: str, *, ssl_context: ssl.SSLContext | None, connections: int) -> None:
+    def __init__(
+        self,
+        origin: str,
+        *,
+        ssl_context: ssl.SSLContext | None,
+        connections: int,
+        may_connect: Callable[[str], bool] | None = None,
+    ) -> None:
         parts = urlsplit(origin)
         assert parts.hostname is not None
         more: dict[str, Any] = {"maxsize": connections, "retries": False}
@@ -37,10 +45,10 @@ class Wire:
             self._pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(
                 parts.hostname, parts.port, ssl_context=context, **more
             )
-            self._pool.ConnectionCls = _Https
+            self._pool.ConnectionCls = _asking(_Https, may_connect)
         else:
             self._pool = urllib3.HTTPConnectionPool(parts.hostname, parts.port, **more)
-            self._pool.ConnectionCls = _Http
+            self._pool.ConnectionCls = _asking(_Http, may_connect)
 
     def send(self, request: Send) -> Answer | Lost:
         """Sends it once. No error of the libraries below leaves here, for theirs name headers and bodies."""
@@ -59,6 +67,8 @@ class Wire:
                 decode_content=False,
             )
             return _read(response, ends_at)
+        except _AddressRefused:
+            return Lost("address-not-allowed")
         except (ConnectTimeoutError, NewConnectionError):
             return Lost("no-connection")
         except (HTTPError, http.client.HTTPException, OSError) as error:
@@ -131,8 +141,13 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_InTime(sock, self.fp.detach()))
 
 
+class _AddressRefused(NewConnectionError):
+    """The host has addresses, and this store asks none of them."""
+
+
 class _Http(HTTPConnection):
     response_class = _Response
+    may_connect: Callable[[str], bool] | None = None
 
     def _new_conn(self) -> socket.socket:
         return _connect(self)
@@ -140,18 +155,29 @@ class _Http(HTTPConnection):
 
 class _Https(HTTPSConnection):
     response_class = _Response
+    may_connect: Callable[[str], bool] | None = None
 
     def _new_conn(self) -> socket.socket:
         return _connect(self)
 
 
-def _connect(connection: HTTPConnection) -> socket.socket:
+def _asking(made: Any, may_connect: Callable[[str], bool] | None) -> Any:
+    """The class of connections that ask first."""
+    return made if may_connect is None else type(made.__name__, (made,), {"may_connect": staticmethod(may_connect)})
+
+
+def _connect(connection: _Http | _Https) -> socket.socket:
     """A connection to any of the host's addresses, all of them in the time of one; what is left of it is TLS's.
 
+    Whether an address is allowed is asked of the very one that is connected to: a name may mean another by now.
     Raises ConnectTimeoutError, NewConnectionError.
     """
     ends_at = time.monotonic() + float(connection.timeout or 0)
     addresses = _look_up(connection, ends_at)
+    if connection.may_connect is not None:
+        addresses = [each for each in addresses if connection.may_connect(each[4][0])]
+        if not addresses:
+            raise _AddressRefused(connection, "none of its addresses is allowed")
     for place, (family, kind, protocol, _, address) in enumerate(addresses):
         left_s = ends_at - time.monotonic()
         if left_s <= 0:

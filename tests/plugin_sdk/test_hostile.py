@@ -81,6 +81,27 @@ def test_a_connection_that_does_not_come_about_ends_with_the_budget(make_client:
         assert (raised.value.slug, raised.value.status) == ("no-connection", None)
 
 
+def test_a_store_that_lets_strangers_say_addresses_says_which_are_asked(hostile: Hostile) -> None:
+    """It is asked of the addresses that the name has, not of the name."""
+    asked: list[str] = []
+
+    def may_connect(address: str) -> bool:
+        asked.append(address)
+        return False
+
+    with Client(
+        f"http://localhost:{hostile.port}",
+        "cli_x",
+        "secret",
+        budget=SHORT,
+        may_connect=may_connect,
+    ) as shop:
+        with pytest.raises(ServiceUnavailable) as raised:
+            shop.get(PAYMENT_ID)
+    assert raised.value.slug == "address-not-allowed"
+    assert "127.0.0.1" in asked
+
+
 def test_a_resolver_that_does_not_answer_ends_with_the_budget(
     hostile: Hostile, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,8 +75,9 @@ def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
     assert [each.partition(">")[0].partition("<")[0] for each in required if "extra ==" not in each] == ["urllib3"]
     assert "Requires-Python: >=3.10" in told
     extras = {line.partition(": ")[2] for line in told.splitlines() if line.startswith("Provides-Extra:")}
-    assert {"async", "keys", "sqlalchemy", "django", "oscar"} <= extras
+    assert {"async", "keys", "sqlalchemy", "django", "oscar", "pretix"} <= extras
     assert "scrip = scrip_sdk.testing.plugin" in points
+    assert "[pretix.plugin]\nscrip = scrip_sdk.pretix:PretixPluginMeta\nscrip_outbox = scrip_sdk.django:" in points
 
 
 def test_the_installed_wheel_needs_urllib3_and_nothing_else(wheel: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from django.db import transaction
 from scrip_sdk import Client
 from scrip_sdk.budget import Deadline
 from scrip_sdk.calls import Call
-from scrip_sdk.django import client
+from scrip_sdk.django import brings_clients, client
 from scrip_sdk.django.outbox import DjangoOutbox
 from scrip_sdk.django.records import alias
 from scrip_sdk.django.settings import scrip_settings
@@ -21,9 +21,9 @@ from scrip_sdk.outbox.deliver import Delivery, deliver
 
 T = TypeVar("T")
 
-#: How long no request of this process tries after one found the service away.
+#: How long no request of this process tries after one found the service away; and which is, by its origin.
 PAUSE_S = 30.0
-_away_until = 0.0
+_away_until: dict[str, float] = {}
 
 
 def deliver_after_commit(payment_ids: "Iterable[str]") -> None:
@@ -31,12 +31,14 @@ def deliver_after_commit(payment_ids: "Iterable[str]") -> None:
     there is none. It takes `DELIVER_BUDGET_S` at most, raises nothing, and may be switched off: `DELIVER_ON_COMMIT`.
     """
     if scrip_settings().deliver_on_commit:
-        transaction.on_commit(partial(_deliver_soon, frozenset(payment_ids)), using=alias(), robust=True)
+        # At the commit the block of `with_client` may be over.
+        told = partial(_deliver_soon, frozenset(payment_ids), client() if brings_clients() else None)
+        transaction.on_commit(told, using=alias(), robust=True)
 
 
-def deliver_all(*, seconds: float = 60) -> Delivery:
-    """Delivers all that is due, for some `seconds`."""
-    return deliver(DjangoOutbox(), client(), seconds=seconds, on_dead=give_up)
+def deliver_all(*, seconds: float = 60, only: "Iterable[str] | None" = None) -> Delivery:
+    """Delivers all that is due, for some `seconds`; `only` for these payments, which are this client's."""
+    return deliver(DjangoOutbox(only), client(), seconds=seconds, on_dead=give_up)
 
 
 def give_up(instruction: Instruction) -> None:
@@ -53,16 +55,16 @@ def give_up(instruction: Instruction) -> None:
     instruction_given_up.send_robust(sender=DjangoOutbox, instruction=instruction)
 
 
-def _deliver_soon(payment_ids: "Collection[str]") -> None:
-    global _away_until
-    if time.monotonic() < _away_until:
+def _deliver_soon(payment_ids: "Collection[str]", brought: "Client | None" = None) -> None:
+    told_by = brought or client()
+    if time.monotonic() < _away_until.get(told_by.service.origin, 0.0):
         return
     outbox = DjangoOutbox(only=payment_ids)
     budget_s = scrip_settings().deliver_budget_s
-    in_time = _InTime(client(), Deadline.after(budget_s))
+    in_time = _InTime(told_by, Deadline.after(budget_s))
     told = deliver(outbox, in_time, limit=10, seconds=budget_s, on_dead=give_up)
     if told.away_s is not None:
-        _away_until = time.monotonic() + PAUSE_S
+        _away_until[told_by.service.origin] = time.monotonic() + PAUSE_S
 
 
 class _InTime(Client):

@@ -24,7 +24,7 @@ class DjangoOutbox:
     """`scrip_sdk.outbox.Outbox` on the table of `ScripInstruction`.
 
     Whatever is called inside a transaction of the store takes part in it. What was done is also written down on the
-    payment, in the same transaction. `only`: the payments whose instructions are claimed; all when None.
+    payment, in the same transaction. `only`: the payments whose instructions are claimed and listed; all when None.
     """
 
     def __init__(self, only: "Iterable[str] | None" = None) -> None:
@@ -109,6 +109,8 @@ class DjangoOutbox:
     ) -> Sequence[Instruction]:
         """See the protocol."""
         wanted = instructions().order_by("id")
+        if self._only is not None:
+            wanted = wanted.filter(payment_id__in=self._only)
         if state is not None:
             wanted = wanted.filter(state=state)
         if payment_id is not None:

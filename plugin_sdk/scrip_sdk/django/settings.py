@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
+from scrip_sdk.django import brings_clients
 from scrip_sdk.shopper import SHORTEST_SECRET
 
 #: Names that the environment may say too, as SCRIP_URL and so on, where the settings are silent.
@@ -22,8 +23,9 @@ FROM_ENVIRONMENT = ("URL", "CLIENT_ID", "CLIENT_SECRET", "CLIENT_SECRET_FILE", "
 class ScripSettings:
     """How this store reaches the service, and what it wants. Times are in seconds."""
 
-    url: str
-    client_id: str
+    #: Empty, as `client_id`, only where an app brings its clients.
+    url: str = field(default="")
+    client_id: str = field(default="")
     client_secret: str | None = field(default=None, repr=False)
     private_key: str | dict[str, Any] | None = field(default=None, repr=False)
     store_id: str | None = None
@@ -57,15 +59,16 @@ def scrip_settings() -> ScripSettings:
     known = {option.name.upper() for option in fields(ScripSettings)} | {"CLIENT_SECRET_FILE", "PRIVATE_KEY_FILE"}
     if unknown := sorted(set(said) - (known - {"PRIVATE_KEY"})):
         raise ImproperlyConfigured(f"SCRIP has settings that do not exist: {', '.join(map(repr, unknown))}.")
+    brought = brings_clients()
     for name in ("URL", "CLIENT_ID"):
-        if not said.get(name):
+        if not said.get(name) and not brought:
             raise ImproperlyConfigured(f"SCRIP[{name!r}] is missing (or SCRIP_{name} in the environment).")
     plain = {name.lower(): value for name, value in said.items() if not name.endswith("_FILE")}
     if "CLIENT_SECRET_FILE" in said:
         plain["client_secret"] = _content("CLIENT_SECRET_FILE", said)
     if "PRIVATE_KEY_FILE" in said:
         plain["private_key"] = _key(_content("PRIVATE_KEY_FILE", said))
-    if bool(plain.get("client_secret")) == bool(plain.get("private_key")):
+    if bool(plain.get("client_secret")) == bool(plain.get("private_key")) and not brought:
         raise ImproperlyConfigured("SCRIP needs one of CLIENT_SECRET, CLIENT_SECRET_FILE and PRIVATE_KEY_FILE.")
     for name in ("connect_s", "read_s", "total_s", "deliver_budget_s", "abandoned_after_s", "late_after_s"):
         if not isinstance(plain.get(name, 0.0), int | float) or plain.get(name, 0.0) < 0:
@@ -80,6 +83,8 @@ def _said() -> dict[str, Any]:
     if not isinstance(said, Mapping):
         raise ImproperlyConfigured("SCRIP must be a dictionary.")
     environment = {name: os.environ[f"SCRIP_{name}"] for name in FROM_ENVIRONMENT if os.environ.get(f"SCRIP_{name}")}
+    if brings_clients():
+        environment = {}
     if any(said.get(name) for name in ("CLIENT_SECRET", "CLIENT_SECRET_FILE", "PRIVATE_KEY_FILE")):
         for name in ("CLIENT_SECRET", "CLIENT_SECRET_FILE", "PRIVATE_KEY_FILE"):
             environment.pop(name, None)  # the settings have said how: another way in the environment is none of this

@@ -2,36 +2,13 @@
 
 from collections.abc import Sequence
 
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import ngettext
 
-from scrip_sdk import (
-    CodeMistyped,
-    CodeRefused,
-    PaymentClosed,
-    ScripError,
-    TryLater,
-)
-from scrip_sdk.checkout import CheckoutUnknown
+from scrip_sdk import ScripError, TryLater
+from scrip_sdk.django.words import of_exchange, of_return, waiting
+from scrip_sdk.django.words import say as _
 
-
-def of_exchange(error: ScripError) -> str:
-    """Why a card could not be put on the order."""
-    if isinstance(error, CodeMistyped):
-        return _("This code has a typing mistake. Please look again: it did not count as a try.")
-    if isinstance(error, CodeRefused):
-        return _("This gift card code is not accepted. Please check it, or pay in another way.")
-    if isinstance(error, TryLater):
-        return _("Too many tries. Please wait %(time)s before the next one.") % {"time": _time(error.retry_after_s)}
-    if isinstance(error, PaymentClosed):
-        return _("This gift card pays for another order already.")
-    return _("Gift cards cannot be taken at the moment. You can try again later, or pay in another way.")
-
-
-def of_return(error: ScripError) -> str:
-    """Why a shopper who comes back from the hosted checkout brings no card."""
-    if isinstance(error, CheckoutUnknown):
-        return _("This gift card page was left before. Nothing was taken.")
-    return _("Your gift card could not be taken, and nothing was taken from it. Please try again.")
+__all__ = ["being_placed", "not_held", "of_confirm", "of_exchange", "of_return"]
 
 
 def being_placed() -> str:
@@ -54,7 +31,7 @@ def of_confirm(error: ScripError, gone: "Sequence[int]" = ()) -> str:
         return str(sentence % {"cards": ", ".join(map(str, gone))})
     if isinstance(error, TryLater):
         return _("Nothing was taken. Please wait %(time)s, then place the order again.") % {
-            "time": _time(error.retry_after_s)
+            "time": waiting(error.retry_after_s)
         }
     return _(
         "Gift cards cannot be reached at the moment, and nothing was taken. "
@@ -65,14 +42,3 @@ def of_confirm(error: ScripError, gone: "Sequence[int]" = ()) -> str:
 def not_held() -> str:
     """Why an order could not be made at last: what else pays for it may have been taken, and is not taken twice."""
     return _("A gift card is no longer reserved for this order, which was not placed. Please type its code again.")
-
-
-def _(sentence: str) -> str:
-    return str(gettext(sentence))
-
-
-def _time(seconds: int) -> str:
-    if seconds <= 90:
-        return str(ngettext("%(n)d second", "%(n)d seconds", seconds) % {"n": seconds})
-    minutes = -(-seconds // 60)
-    return str(ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes})

@@ -1,4 +1,4 @@
-"""Stores as they run: programs of the environment `.venv-stores`, each on a database of its own."""
+"""Stores as they run: programs of `.venv-stores` or of another environment, each on a database of its own."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ from sqlalchemy import Engine, NullPool, create_engine, make_url, text
 from app.db.embedded import EmbeddedPostgres
 from tests.service import ROOT, free_port
 
-PYTHON = ROOT / ".venv-stores" / "bin" / "python"
+STORES = ".venv-stores"
 PATIENCE_S = 120
 
 
@@ -91,13 +91,14 @@ class StoreProcess:
         self.process.wait(PATIENCE_S)
 
 
-def stores_python() -> str:
-    """The Python of the example stores. Without it the test is skipped, but never in CI."""
-    if not PYTHON.exists():
+def stores_python(venv: str = STORES) -> str:
+    """The Python of the example stores, or of another store. Without it the test is skipped, but never in CI."""
+    python = ROOT / venv / "bin" / "python"
+    if not python.exists():
         if os.environ.get("CI") == "true":
-            pytest.fail(".venv-stores is missing: CI makes it")
-        pytest.skip(".venv-stores is not set up")
-    return str(PYTHON)
+            pytest.fail(f"{venv} is missing: CI makes it")
+        pytest.skip(f"{venv} is not set up")
+    return str(python)
 
 
 def store_environment(*more: Mapping[str, str]) -> dict[str, str]:
@@ -143,11 +144,12 @@ def running_store(
     threads: int = 4,
     port: "int | None" = None,
     options: Sequence[str] = (),
+    venv: str = STORES,
 ) -> Iterator[StoreProcess]:
     """A store on gunicorn, until the block ends. Any answer below 500 to `health` means that it is there."""
     port = port or free_port()
     command = [
-        stores_python(),
+        stores_python(venv),
         "-m",
         "gunicorn",
         "-b",

@@ -37,7 +37,7 @@ def empty_tables() -> Iterator[None]:
             cursor.execute(f"DELETE FROM {name}")
     mail.outbox = []
     forget_client()
-    delivery_module._away_until = 0
+    delivery_module._away_until.clear()
     yield
     if not connection.in_atomic_block:
         connection.close()

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from scrip_sdk.bill import as_csv, as_json, make_bill, totals
+from scrip_sdk.django import brings_clients
 from scrip_sdk.django.outbox import DjangoOutbox
 
 
@@ -20,10 +21,16 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=("csv", "json"), default="csv")
         parser.add_argument("--reference", help="the store's own name for the bill (in JSON; as scrip-2026-10)")
 
+    def outbox(self, **options: Any) -> DjangoOutbox:
+        """What the bill is made of. Raises CommandError where several stores share it."""
+        if brings_clients():
+            raise CommandError("several stores share this outbox, and each has a bill of its own")
+        return DjangoOutbox()
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Raises CommandError for what is no month."""
         try:
-            bill = make_bill(DjangoOutbox(), options["month"])
+            bill = make_bill(self.outbox(**options), options["month"])
         except ValueError as error:
             raise CommandError(str(error)) from None
         reference = options["reference"] or f"scrip-{bill.period}"

@@ -5,9 +5,10 @@ import threading
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, close_old_connections
 
+from scrip_sdk.django import brings_clients
 from scrip_sdk.django.abandoned import give_back_abandoned
 from scrip_sdk.django.delivery import deliver_all
 from scrip_sdk.django.times import now
@@ -26,7 +27,10 @@ class Command(BaseCommand):
         how.add_argument("--every", type=float, metavar="S", help="go on until told to end, every so many seconds")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Raises what the database raises, when run once; else it says so and tries again."""
+        """Raises what the database raises, when run once; else it says so and tries again. Raises CommandError where
+        several stores share the outbox: whatever brings their clients delivers for each."""
+        if brings_clients():
+            raise CommandError("several stores share this outbox, and the app that brings their clients delivers it")
         every_s = options["every"]
         if not every_s:
             self._round()
