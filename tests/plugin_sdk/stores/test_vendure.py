@@ -30,6 +30,15 @@ from tests.plugin_sdk.stores.vendure_shop import (
 
 PAYMENTS, CONFIRM, SETTLE = "/v1/payments", "/v1/payments/*/confirm", "/v1/payments/*/settlements"
 
+#: The shopper goes back to his cart, and puts another book into it in place of the first.
+BACK = """mutation($id: ID!) {
+  transitionOrderToState(state: "AddingItems") { __typename }
+  removeAllOrderLines { __typename }
+  addItemToOrder(productVariantId: $id, quantity: 1) { __typename }
+  setOrderShippingMethod(shippingMethodId: ["1"]) { __typename }
+}"""
+ON = "mutation($state: String!) { transitionOrderToState(state: $state) { ... on Order { state } } }"
+
 
 @pytest.fixture(scope="module")
 def running(service: Service, server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
@@ -125,15 +134,32 @@ def test_a_card_that_was_taken_off_can_be_typed_again(shop: Shop, sam: Order) ->
     assert_paid(shop, sam, code, 1_000, rest_minor=2_000)
 
 
-def test_an_order_that_is_cancelled_before_its_card_was_charged_gives_it_back(shop: Shop, sam: Order) -> None:
+@pytest.mark.parametrize("is_told_meanwhile", [True, False])
+def test_an_order_that_is_cancelled_before_its_card_was_charged_gives_it_back(
+    shop: Shop, sam: Order, is_told_meanwhile: bool
+) -> None:
+    """While the service is told of the order, which succeeds in the end, and while that waits for its next time."""
     code = shop.service.issue(CARD)
     shop.service.refuse("settle", -1)
     assert sam.give(code) == "taken"
+    at_it = "SELECT id FROM scrip_instruction WHERE order_code = :code AND verb = 'settle' AND lease_until > now()"
+    while not is_told_meanwhile and shop.rows(at_it, code=sam.code):
+        time.sleep(0.1)
     sam.call_off()
     shop.service.clear()
     shop.deliver()
-    assert (shop.service.taken_minor(code), shop.service.held_minor(code)) == (0, 0)
+    assert (sam.paid_minor(), shop.service.taken_minor(code), shop.service.held_minor(code)) == (0, 0, 0)
     assert shop.sums() == shop.service.sums()
+
+
+def test_an_order_that_became_cheaper_takes_no_more_of_its_card_than_it_costs(shop: Shop, sam: Order) -> None:
+    code = shop.service.issue(2_000)
+    assert sam.give(code) == "taken"
+    sam.shopper.ask(BACK, id=shop.books[1_200])
+    assert not sam.stands()
+    for state in ("ArrangingPayment", "PaymentAuthorized"):
+        assert sam.shopper.ask(ON, state=state)["transitionOrderToState"] == {"state": state}
+    assert_paid(shop, sam, code, 1_200)
 
 
 def test_a_refund_while_the_service_is_away_waits_for_it(shop: Shop, sam: Order) -> None:
