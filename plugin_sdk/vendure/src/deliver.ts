@@ -159,7 +159,7 @@ export class Deliverer {
         return outcome === false ? { kind: 'gone' } : outcome;
     }
 
-    /** The order is given up. Where it was settled after all, with an answer that was lost, the money goes back. */
+    /** The order is given up. Where it was settled after all, for that was under way already, the money goes back. */
     private async void(one: ScripInstruction): Promise<Outcome> {
         const rows = await this.outbox.of(one.payment_id);
         const settle = rows.find(each => each.verb === 'settle' && each.state === 'pending');
@@ -170,12 +170,14 @@ export class Deliverer {
         if (payment.confirmed && payment.orderReference !== one.order_code) {
             return DONE;
         }
-        const takenMinor = payment.settled.amountMinor - (await this.settledMinor(one.payment_id));
+        const takenMinor = payment.settled.amountMinor - payment.refunded.amountMinor;
         const ctx = await this.contexts.create({ apiType: 'admin' });
-        if (settle && takenMinor > 0) {
+        if (takenMinor > 0) {
             await this.connection.withTransaction(ctx, async tx => {
-                await this.outbox.done(tx, settle, null);
-                const amount = { amountMinor: takenMinor, currency: settle.currency };
+                if (settle) {
+                    await this.outbox.done(tx, settle, null);
+                }
+                const amount = { amountMinor: takenMinor, currency: one.currency };
                 await this.outbox.refund(tx, one.payment_id, one.order_code, amount, 'cancelled');
             });
             return DONE;

@@ -9,6 +9,7 @@ import {
     CreatePaymentResult,
     CreateRefundResult,
     ID,
+    idsAreEqual,
     isGraphQlErrorResult,
     Logger,
     Order,
@@ -109,19 +110,18 @@ export class GiftCards {
             return { success: false, state: payment.state as 'Error', errorMessage: 'This is no gift card.' };
         }
         const order = await this.lockedOrder(ctx, given.id);
+        const { amount, state } = order.payments.find(each => idsAreEqual(each.id, payment.id)) ?? payment;
         const settles = (await this.outbox.of(paymentId, ctx)).filter(each => each.verb === 'settle');
         if (settles.some(each => each.state === 'done')) {
             return { success: true };
         }
-        let errorMessage = 'The order does not stand yet: nothing can be taken from the gift card.';
-        if (!order.active && order.state !== 'Cancelled' && payment.state === 'Authorized') {
-            await this.outbox.settle(ctx, paymentId, order.code, moneyOf(order, payment.amount));
-            const isDead = settles.some(each => each.state === 'dead');
-            errorMessage = isDead
-                ? 'The gift card service does not take this payment: see the log.'
-                : 'The gift card service is being told; the payment is settled when it has said yes.';
+        let errorMessage = 'The order does not stand: nothing can be taken from the gift card.';
+        if (!order.active && order.state !== 'Cancelled' && state === 'Authorized') {
+            await this.outbox.settle(ctx, paymentId, order.code, moneyOf(order, amount));
+            await this.outbox.revive(ctx, settles.find(each => each.state === 'dead'));
+            errorMessage = 'The gift card service is being told; the payment is settled when it has said yes.';
         }
-        return { success: false, state: payment.state as 'Authorized', errorMessage };
+        return { success: false, state: state as 'Authorized', errorMessage };
     }
 
     /** The hold is given back. */
@@ -135,10 +135,11 @@ export class GiftCards {
             return { success: true }; // it was declined: nothing is held
         }
         const order = await this.lockedOrder(ctx, given.id);
+        const { state } = order.payments.find(each => idsAreEqual(each.id, payment.id)) ?? payment;
         const rows = await this.outbox.of(paymentId, ctx);
-        if (payment.state === 'Settled' || rows.some(each => each.verb === 'settle' && each.state === 'done')) {
+        if (state === 'Settled' || rows.some(each => each.verb === 'settle' && each.state === 'done')) {
             const errorMessage = 'The money was taken: refund it.';
-            return { success: false, state: payment.state as 'Settled', errorMessage };
+            return { success: false, state: state as 'Settled', errorMessage };
         }
         await this.outbox.void(ctx, paymentId, order.code, order.currencyCode);
         return { success: true };
@@ -216,7 +217,7 @@ export class GiftCards {
         for (let left = MOST_EXCHANGES; ; ) {
             left -= 1;
             const key = exchangeKey(name, order.code, shopper, due);
-            const { id } = await this.client.exchange(code, order.code, due, shopper, key);
+            const { id, held } = await this.client.exchange(code, order.code, due, shopper, key);
             name = `${id} after ${name}`.slice(0, LONGEST_NONCE);
             const isOn = order.payments.some(each => paymentIdOf(each) === id && each.state !== 'Cancelled');
             if (isOn) {
@@ -233,9 +234,10 @@ export class GiftCards {
             }
             await this.outbox.guard(id, order.code, due.currency);
             try {
-                const payment = await this.client.confirm(id, order.code, due);
-                const { amountMinor, currency } = payment.held;
-                if (payment.state !== 'held' || currency !== due.currency || !(0 < amountMinor && amountMinor <= due.amountMinor)) {
+                const amountMinor = Math.min(held.amountMinor, due.amountMinor);
+                const isOfUse = held.currency === due.currency && amountMinor > 0;
+                const payment = isOfUse && (await this.client.confirm(id, order.code, { ...due, amountMinor }));
+                if (!payment || payment.state !== 'held' || payment.held.amountMinor !== amountMinor) {
                     await this.outbox.unneeded(id, order.code);
                     throw new Said(WORDS.refused);
                 }

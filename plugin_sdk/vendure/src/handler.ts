@@ -23,19 +23,22 @@ export const scripGiftCardHandler = new PaymentMethodHandler({
     createRefund: (ctx, _input, amount, order, payment) => giftCards.refund(ctx, order, payment, amount),
 });
 
+/** In these an order does not stand: it is not placed yet, it is changed, or it is given up. */
+const DOES_NOT_STAND = ['AddingItems', 'ArrangingPayment', 'ArrangingAdditionalPayment', 'Modifying', 'Cancelled'];
+
 /** What is told to the service stands or falls with the order's own transition: both are one transaction. */
 export const scripOrderProcess: OrderProcess<never> = {
     init,
     async onTransitionEnd(_from, to, { ctx, order }) {
-        if (to === 'PaymentAuthorized' || to === 'PaymentSettled') {
-            await giftCards.placed(ctx, order);
-        } else if (to === 'Cancelled') {
+        if (to === 'Cancelled') {
             await giftCards.cancelAuthorized(ctx, order.id);
+        } else if (!order.active && !DOES_NOT_STAND.includes(to)) {
+            await giftCards.placed(ctx, order); // Vendure's own process has said before whether it is placed
         }
     },
 };
 
 /** Vendure moves a new refund to the state that its handler answers, and by itself knows no way from Pending to it. */
 export const scripRefundProcess: typeof defaultRefundProcess = {
-    transitions: { Pending: { to: ['Pending'], mergeStrategy: 'merge' } },
+    transitions: { Pending: { to: ['Pending'] }, Settled: { to: [] }, Failed: { to: [] } },
 };

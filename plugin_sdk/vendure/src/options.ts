@@ -20,6 +20,9 @@ const NAMES = ['url', 'clientId', 'clientSecret', 'shopperSecret', 'budget', 'de
 
 /** Throws an Error whose sentence says which option is wrong. The client looks at its own. */
 export function checkOptions(options: ScripOptions): void {
+    if (typeof options !== 'object' || options === null) {
+        throw new Error('ScripPlugin: init wants an object with the options.');
+    }
     const unknown = Object.keys(options).find(name => !NAMES.includes(name));
     if (unknown !== undefined) {
         throw new Error(`ScripPlugin: there is no option \`${unknown}\`.`);

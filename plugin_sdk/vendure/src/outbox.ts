@@ -180,6 +180,17 @@ export class Outbox implements OnApplicationShutdown {
         );
     }
 
+    /** Sets what was given up going again. In the transaction of `ctx`. */
+    async revive(ctx: RequestContext, one: ScripInstruction | undefined): Promise<void> {
+        if (one !== undefined) {
+            await this.manager(ctx).query(
+                `UPDATE ${this.table} SET state = 'pending', due_at = now(), ended_at = NULL
+                 WHERE id = $1 AND state = 'dead'`,
+                [one.id],
+            );
+        }
+    }
+
     /** Takes a pending settle out that the service was never told, or has not done. In the transaction of `ctx`. */
     async withdraw(ctx: RequestContext, one: ScripInstruction): Promise<void> {
         await this.manager(ctx).query(`DELETE FROM ${this.table} WHERE id = $1 AND state = 'pending'`, [one.id]);
