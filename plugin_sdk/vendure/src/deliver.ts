@@ -16,9 +16,8 @@ import {
 import { Client } from './client';
 import { NotAllowed, PaymentClosed, ScripError } from './errors';
 import { ScripInstruction } from './instruction';
+import { LOG } from './options';
 import { isUnlessPlaced, Outbox } from './outbox';
-
-export const LOG = 'ScripPlugin';
 
 /** What a run has done. `away`: the service is away, and the others wait in line. */
 export interface Delivery {
@@ -82,12 +81,6 @@ export class Deliverer {
         return run;
     }
 
-    /** Tells the service of this one now. Whether it is done. */
-    async deliverNow(id: string): Promise<boolean> {
-        const one = await this.outbox.claim(true, [], id);
-        return one !== null && (await this.tellAndWriteDown(one)).kind === 'done';
-    }
-
     private async tellAndWriteDown(one: ScripInstruction): Promise<Outcome> {
         const outcome = await this.tell(one);
         if (outcome.kind === 'putOff') {
@@ -128,6 +121,12 @@ export class Deliverer {
 
     /** The payment holds nothing for this settle: what it says of itself decides. */
     private async decideClosed(one: ScripInstruction, closed: PaymentClosed): Promise<Outcome> {
+        const isGivenUp = (await this.outbox.of(one.payment_id)).some(
+            each => each.verb === 'void' && each.state === 'pending' && !isUnlessPlaced(each),
+        );
+        if (isGivenUp) {
+            return { kind: 'putOff', error: closed.slug, waitS: 0, endsRun: false }; // the void takes it out
+        }
         const payment = await this.client.get(one.payment_id);
         const settled = payment.settled.amountMinor - (await this.settledMinor(one.payment_id));
         const isOurs = payment.orderReference === one.order_code;
@@ -145,18 +144,16 @@ export class Deliverer {
 
     /** Of a confirm whose answer was lost nobody knows whether it was this order's: another's is left alone. */
     private async voidUnlessPlaced(one: ScripInstruction): Promise<Outcome> {
-        const outcome = await this.outbox.whileOrderRests(one, async () => {
+        const ended = await this.outbox.endWhileOrderRests(one, async () => {
             const payment = await this.client.get(one.payment_id);
             if (payment.state === 'held' && !(payment.confirmed && payment.orderReference !== one.order_code)) {
                 await this.release(one);
             }
-            await this.outbox.done(undefined, one, null);
-            return DONE;
         });
-        if (outcome === null) {
+        if (ended === 'order in work') {
             return { kind: 'putOff', error: 'order-in-work', waitS: 5, endsRun: false };
         }
-        return outcome === false ? { kind: 'gone' } : outcome;
+        return ended === 'gone' ? { kind: 'gone' } : DONE;
     }
 
     /** The order is given up. Where it was settled after all, for that was under way already, the money goes back. */
@@ -245,6 +242,9 @@ export class Deliverer {
         isDone: boolean,
         answerId: string | null,
     ): Promise<void> {
+        if (one.verb === 'void') {
+            return mark(); // Vendure has moved its payment before
+        }
         try {
             const ctx = await this.contexts.create({ apiType: 'admin' });
             await this.connection.withTransaction(ctx, async tx => {

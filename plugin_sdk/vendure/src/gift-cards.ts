@@ -27,10 +27,10 @@ import { randomBytes } from 'node:crypto';
 
 import { Client, Money, ScripPayment } from './client';
 import { Code } from './code';
-import { Deliverer, LOG } from './deliver';
 import { CodeMistyped, CodeRefused, PaymentClosed, ScripError, TryLater } from './errors';
+import { ScripInstruction } from './instruction';
 import { exchangeKey } from './keys';
-import { SCRIP_OPTIONS, ScripOptions } from './options';
+import { LOG, SCRIP_OPTIONS, ScripOptions } from './options';
 import { isUnlessPlaced, Outbox } from './outbox';
 import { Shopper, shopperOf } from './shopper';
 
@@ -64,7 +64,6 @@ export class GiftCards {
         private readonly orderService: OrderService,
         private readonly paymentService: PaymentService,
         private readonly outbox: Outbox,
-        private readonly deliverer: Deliverer,
         private readonly client: Client,
         @Inject(SCRIP_OPTIONS) private readonly options: ScripOptions,
     ) {}
@@ -225,9 +224,12 @@ export class GiftCards {
             }
             const givenBack = (await this.outbox.of(id, ctx)).find(each => each.verb === 'void' && !isUnlessPlaced(each));
             if (givenBack !== undefined) {
-                // It was taken off an order. It must be free before the code can be taken anew, or it would be lost.
-                const isFree = givenBack.state !== 'pending' || (await this.deliverer.deliverNow(givenBack.id));
-                if (isFree && left > 0) {
+                // It was taken off an order. It must be free before the code is taken anew, or the void in the outbox
+                // would release it once more. The instruction stays: whoever delivers it finds nothing held.
+                if (givenBack.state === 'pending') {
+                    await this.release(givenBack);
+                }
+                if (left > 0) {
                     continue;
                 }
                 throw new Said(WORDS.away);
@@ -250,6 +252,17 @@ export class GiftCards {
                 if (left === 0) {
                     throw error;
                 }
+            }
+        }
+    }
+
+    /** Tells the service of a void now; the shop's database is left alone, for its order is locked. Throws ScripError. */
+    private async release(one: ScripInstruction): Promise<void> {
+        try {
+            await this.client.void(one.payment_id, one.key);
+        } catch (error) {
+            if (!(error instanceof PaymentClosed)) {
+                throw error;
             }
         }
     }

@@ -14,6 +14,8 @@ export interface ScripOptions {
     deliverEveryMs?: number;
 }
 
+/** By this name the plugin's lines stand in Vendure's log. */
+export const LOG = 'ScripPlugin';
 export const SCRIP_OPTIONS = Symbol('SCRIP_OPTIONS');
 
 const NAMES = ['url', 'clientId', 'clientSecret', 'shopperSecret', 'budget', 'deliverEveryMs'];

@@ -3,7 +3,7 @@
 import { Injectable, OnApplicationShutdown } from '@nestjs/common';
 import { EventBus, Order, RequestContext, TransactionalConnection, VendureEvent } from '@vendure/core';
 import { randomUUID } from 'node:crypto';
-import { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { DataSource, EntityManager } from 'typeorm';
 
 import { Money } from './client';
 import { ScripInstruction, Verb } from './instruction';
@@ -133,13 +133,12 @@ export class Outbox implements OnApplicationShutdown {
      * One instruction that is due, for LEASE_S; null when there is none. `everything`: due or not. `but`: those that
      * this run has had. A settle waits for nothing, but gives way to a void; a refund waits for the settle.
      */
-    async claim(everything: boolean, but: string[], only: string | null = null): Promise<ScripInstruction | null> {
+    async claim(everything: boolean, but: string[]): Promise<ScripInstruction | null> {
         const [rows] = (await this.connection.rawConnection.query(
             `UPDATE ${this.table} SET lease_until = now() + make_interval(secs => $1), tries = tries + 1
              WHERE id = (
                SELECT one.id FROM ${this.table} one
                WHERE one.state = 'pending' AND ($2 OR one.due_at <= now()) AND one.id <> ALL ($3)
-                 AND ($5::uuid IS NULL OR one.id = $5::uuid)
                  AND (one.lease_until IS NULL OR one.lease_until < now())
                  AND NOT (one.verb <> 'void' AND EXISTS (
                    SELECT FROM ${this.table} other
@@ -148,7 +147,7 @@ export class Outbox implements OnApplicationShutdown {
                          ELSE other.verb = 'void' AND other.key NOT LIKE $4 END))
                ORDER BY one.due_at, one.id LIMIT 1 FOR UPDATE SKIP LOCKED
              ) RETURNING *`,
-            [LEASE_S, everything, but, `%:${UNLESS_PLACED}`, only],
+            [LEASE_S, everything, but, `%:${UNLESS_PLACED}`],
         )) as [ScripInstruction[], number];
         return rows[0] ?? null;
     }
@@ -197,27 +196,34 @@ export class Outbox implements OnApplicationShutdown {
     }
 
     /**
-     * Does `work` while no transaction can place or change the order of an "unless placed" void. Returns null, and does
-     * nothing, while one is at it; false where the order came to stand on the payment meanwhile.
+     * Ends an "unless placed" void by `work`, while no transaction can place or change its order. Nothing is done while
+     * one is at it (`order in work`), or where the order came to stand on the payment meanwhile (`gone`). All of it
+     * is on the outbox's own connection, for the same reason as `ownPool`. Throws what `work` throws.
      */
-    async whileOrderRests<T>(one: ScripInstruction, work: () => Promise<T>): Promise<T | null | false> {
-        const pool = await this.ownPool();
-        const runner: QueryRunner = pool.createQueryRunner();
+    async endWhileOrderRests(
+        one: ScripInstruction,
+        work: () => Promise<void>,
+    ): Promise<'done' | 'order in work' | 'gone'> {
+        const runner = (await this.ownPool()).createQueryRunner();
+        const count = async (query: string, by: string): Promise<number> =>
+            ((await runner.query(query, [by])) as object[]).length;
         try {
             await runner.startTransaction();
-            const orders = this.quoted(Order);
-            const [order] = (await runner.query(`SELECT id FROM ${orders} WHERE code = $1`, [one.order_code])) as object[];
-            const locked = (await runner.query(`SELECT id FROM ${orders} WHERE code = $1 FOR UPDATE SKIP LOCKED`, [
-                one.order_code,
-            ])) as object[];
-            if (order && locked.length === 0) {
-                return null;
+            const order = `SELECT id FROM ${this.quoted(Order)} WHERE code = $1`;
+            const orders = await count(order, one.order_code);
+            if ((await count(`${order} FOR UPDATE SKIP LOCKED`, one.order_code)) < orders) {
+                return 'order in work';
             }
-            const still = `SELECT id FROM ${this.table} WHERE id = $1 AND state = 'pending'`;
-            if (((await runner.query(still, [one.id])) as object[]).length === 0) {
-                return false;
+            if ((await count(`SELECT id FROM ${this.table} WHERE id = $1 AND state = 'pending'`, one.id)) === 0) {
+                return 'gone';
             }
-            return await work();
+            await work();
+            await runner.query(
+                `UPDATE ${this.table} SET state = 'done', ended_at = now(), lease_until = NULL WHERE id = $1`,
+                [one.id],
+            );
+            await runner.commitTransaction();
+            return 'done';
         } finally {
             if (runner.isTransactionActive) {
                 await runner.rollbackTransaction();

@@ -4,11 +4,11 @@ import { Subscription } from 'rxjs';
 
 import { adminSchema, ScripAdminResolver, scripPermission, ScripShopResolver, shopSchema } from './api';
 import { Client } from './client';
-import { Deliverer, LOG } from './deliver';
+import { Deliverer } from './deliver';
 import { GiftCards } from './gift-cards';
 import { scripGiftCardHandler, scripOrderProcess, scripRefundProcess } from './handler';
 import { ScripInstruction } from './instruction';
-import { checkOptions, SCRIP_OPTIONS, ScripOptions } from './options';
+import { checkOptions, LOG, SCRIP_OPTIONS, ScripOptions } from './options';
 import { InstructionAdded, Outbox } from './outbox';
 
 /** Takes Scrip's gift cards in a Vendure shop on PostgreSQL. `plugins: [ScripPlugin.init({ … })]` */
