@@ -42,6 +42,10 @@ const LATE_WAIT_S = 900;
 const LIMIT_WAIT_S = 3_600;
 const LONGEST_WAIT_S = 300;
 const AT_A_TIME = 1_000;
+/** A run begins nothing after so long. */
+const LONGEST_RUN_MS = 60_000;
+/** So many bugs of the service, one after the other, mean that nothing works there. */
+const MOST_BUGS_IN_A_ROW = 3;
 
 /** Seconds until the next try after so many: not all come back at once. */
 function waitBefore(tries: number): number {
@@ -66,7 +70,9 @@ export class Deliverer {
     async deliver(everything = false): Promise<Delivery> {
         const run: Delivery = { done: 0, putOff: 0, dead: 0, away: false };
         const had: string[] = [];
-        while (had.length < AT_A_TIME && !run.away) {
+        const endsAt = performance.now() + LONGEST_RUN_MS;
+        let bugs = 0;
+        while (had.length < AT_A_TIME && !run.away && performance.now() < endsAt) {
             const one = await this.outbox.claim(everything, had);
             if (one === null) {
                 break;
@@ -76,7 +82,8 @@ export class Deliverer {
             if (outcome.kind !== 'gone') {
                 run[outcome.kind] += 1;
             }
-            run.away = outcome.kind === 'putOff' && outcome.endsRun;
+            bugs = outcome.kind === 'putOff' && ['bug', 'internal-error'].includes(outcome.error) ? bugs + 1 : 0;
+            run.away = (outcome.kind === 'putOff' && outcome.endsRun) || bugs === MOST_BUGS_IN_A_ROW;
         }
         return run;
     }
