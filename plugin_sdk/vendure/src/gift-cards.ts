@@ -87,11 +87,7 @@ export class GiftCards {
                 amount: amountMinor,
                 state: 'Authorized',
                 transactionId: payment.id,
-                metadata: {
-                    paymentId: payment.id,
-                    takenMinor: amountMinor,
-                    public: { takenMinor: amountMinor, currency },
-                },
+                metadata: factsOf(payment.id, { amountMinor, currency }),
             };
         } catch (error) {
             return { amount: 0, state: 'Declined', errorMessage: wordsFor(error), metadata: {} };
@@ -112,6 +108,7 @@ export class GiftCards {
         const { amount, state } = order.payments.find(each => idsAreEqual(each.id, payment.id)) ?? payment;
         const settles = (await this.outbox.of(paymentId, ctx)).filter(each => each.verb === 'settle');
         if (settles.some(each => each.state === 'done')) {
+            Object.assign(payment, { errorMessage: null }); // Vendure saves it: what was said meanwhile is over
             return { success: true };
         }
         let errorMessage = 'The order does not stand: nothing can be taken from the gift card.';
@@ -196,7 +193,8 @@ export class GiftCards {
                 continue;
             }
             if (amount < payment.amount) {
-                await this.connection.getRepository(ctx, Payment).update(payment.id, { amount });
+                const metadata = factsOf(payment.transactionId, moneyOf(order, amount));
+                await this.connection.getRepository(ctx, Payment).update(payment.id, { amount, metadata });
             }
             await this.outbox.settle(ctx, payment.transactionId, order.code, moneyOf(order, amount));
         }
@@ -352,6 +350,11 @@ function wordsFor(error: unknown): string {
     }
     Logger.warn(`a gift card could not be taken: ${error.message}`, LOG);
     return WORDS.away;
+}
+
+/** All that Vendure keeps of a card; shoppers see what is `public`. */
+function factsOf(paymentId: string, { amountMinor, currency }: Money): PaymentMetadata {
+    return { paymentId, takenMinor: amountMinor, public: { takenMinor: amountMinor, currency } };
 }
 
 function moneyOf(order: Order, amountMinor: number): Money {
