@@ -280,3 +280,11 @@ def serving(environment: Mapping[str, str], log: Path) -> AbstractContextManager
         health="/health",
         port=port,
     )
+
+
+def said_once(log: Path) -> Path:
+    """All that a log says, each statement and each line's parameters but once: what is to be searched is a tenth."""
+    pieces = (piece for line in log.read_text().splitlines() for piece in line.split(" -- PARAMETERS: "))
+    made = log.with_suffix(".once")
+    made.write_text("\n".join(dict.fromkeys(pieces)))
+    return made
