@@ -154,14 +154,25 @@ def running_store(
         "gunicorn",
         "-b",
         f"127.0.0.1:{port}",
-        "-w",
+        "--workers",
         str(workers),
         "--threads",
         str(threads),
+        *options,
+        wsgi,
     ]
+    with running_program(command, env=env, cwd=cwd, log=log, health=health, port=port) as store:
+        yield store
+
+
+@contextmanager
+def running_program(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, health: str, port: int
+) -> Iterator[StoreProcess]:
+    """A store's server that listens on this port, until the block ends; see `running_store`."""
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*command, "--workers", str(workers), "--threads", str(threads), *options, wsgi],
+            command,
             env=dict(env),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
