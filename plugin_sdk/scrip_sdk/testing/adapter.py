@@ -152,10 +152,7 @@ def _case(made: Case) -> Case:
 
 @_case
 def a_card_that_covers_the_order_pays_it_alone(shop: Shop, service: Service) -> None:
-    code, order = service.issue(CARD), shop.order(PRICE)
-    assert order.give(code) == "taken"
-    assert order.place()
-    _assert_paid(shop, service, order, {code: PRICE})
+    code, order = _paid(shop, service)
     order.place()  # again, from the browser's history
     _assert_paid(shop, service, order, {code: PRICE})
 
@@ -224,10 +221,7 @@ def an_order_that_is_called_off_gives_its_card_back(shop: Shop, service: Service
 
 @_case
 def a_refund_reaches_the_card_once_and_never_more_than_it_paid(shop: Shop, service: Service) -> None:
-    code, order = service.issue(CARD), shop.order(PRICE)
-    assert order.give(code) == "taken"
-    assert order.place()
-    _assert_paid(shop, service, order, {code: PRICE})
+    code, order = _paid(shop, service)
     service.lose("refund")
     assert order.refund(500)
     shop.deliver()
@@ -313,15 +307,21 @@ def a_service_that_goes_away_before_the_last_press_takes_nothing_twice(shop: Sho
 
 @_case
 def both_sides_say_the_same_sums_and_so_does_the_months_bill(shop: Shop, service: Service) -> None:
-    code, order = service.issue(CARD), shop.order(PRICE)
-    assert order.give(code) == "taken"
-    assert order.place()
-    _assert_paid(shop, service, order, {code: PRICE})
+    _, order = _paid(shop, service)
     assert order.refund(1_200)
     shop.deliver()
     _assert_same_sums(shop, service)
     asked = {payment: settled - refunded for payment, (settled, refunded) in service.sums().items()}
     assert dict(shop.billed()) == {payment: minor for payment, minor in asked.items() if minor}
+
+
+def _paid(shop: Shop, service: Service) -> tuple[str, Order]:
+    """An order that a card has paid, and the card's code."""
+    code, order = service.issue(CARD), shop.order(PRICE)
+    assert order.give(code) == "taken"
+    assert order.place()
+    _assert_paid(shop, service, order, {code: PRICE})
+    return code, order
 
 
 def _assert_paid(

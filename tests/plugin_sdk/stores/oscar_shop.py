@@ -16,8 +16,6 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode, urljoin, urlsplit
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
-from sqlalchemy import text
-
 from app.db.embedded import EmbeddedPostgres
 from tests.plugin_sdk.stores.service import Card, Service, Store
 from tests.plugin_sdk.stores.store_process import (
@@ -111,18 +109,11 @@ class Shop:
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """What the shop's database says."""
-        engine = self.database.engine()
-        with engine.connect() as db:
-            found = list(db.execute(text(query), values))
-        engine.dispose()
-        return found
+        return self.database.rows(query, **values)
 
     def run(self, statement: str, **values: Any) -> None:
         """Changes something in the shop's database."""
-        engine = self.database.engine()
-        with engine.begin() as db:
-            db.execute(text(statement), values)
-        engine.dispose()
+        self.database.run(statement, **values)
 
     def orders(self, email: str) -> list[Any]:
         """The orders of a guest."""

@@ -17,8 +17,6 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode, urljoin, urlsplit
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
-from sqlalchemy import text
-
 from app.db.embedded import EmbeddedPostgres
 from scrip_sdk.testing.adapter import Sums, Told
 from tests.plugin_sdk.stores.oscar_shop import Page
@@ -134,11 +132,7 @@ class Shop:
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """What the shop's database says."""
-        engine = self.database.engine()
-        with engine.connect() as db:
-            found = list(db.execute(text(query), values))
-        engine.dispose()
-        return found
+        return self.database.rows(query, **values)
 
     @property
     def hosted(self) -> "Shop":

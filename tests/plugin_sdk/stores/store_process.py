@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, make_url, text
@@ -44,6 +45,16 @@ class Database:
     def engine(self) -> Engine:
         """For tests that look into it."""
         return create_engine(self.url, poolclass=NullPool)
+
+    def rows(self, query: str, **values: Any) -> list[Any]:
+        """What it says."""
+        with self.engine().connect() as db:
+            return list(db.execute(text(query), values))
+
+    def run(self, statement: str, **values: Any) -> None:
+        """Changes something in it."""
+        with self.engine().begin() as db:
+            db.execute(text(statement), values)
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """Whether a store and the service agree on every payment: compared row by row, and with the books."""
 
-from sqlalchemy import text
-
 from tests.plugin_sdk.stores.service import Store, Sums, assert_books_balance
 from tests.plugin_sdk.stores.store_process import Database
 
@@ -9,11 +7,7 @@ from tests.plugin_sdk.stores.store_process import Database
 def sums_of_django(database: Database) -> dict[str, Sums]:
     """What the store's own record says of each payment that took money (`scrip_sdk.django`)."""
     query = "SELECT payment_id, settled_minor, refunded_minor FROM scrip_payment WHERE settled_minor > 0"
-    engine = database.engine()
-    with engine.connect() as db:
-        found = {row.payment_id: Sums(row.settled_minor, row.refunded_minor) for row in db.execute(text(query))}
-    engine.dispose()
-    return found
+    return {row.payment_id: Sums(row.settled_minor, row.refunded_minor) for row in database.rows(query)}
 
 
 def assert_same_sums(store: Store, database: Database) -> dict[str, Sums]:

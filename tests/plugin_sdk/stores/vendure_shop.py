@@ -16,7 +16,6 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from sqlalchemy import text
 
 from app.db.embedded import EmbeddedPostgres
 from scrip_sdk.testing.adapter import Sums, Told
@@ -134,11 +133,7 @@ class Shop:
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """What the shop's database says."""
-        engine = self.database.engine()
-        with engine.connect() as db:
-            found = list(db.execute(text(query), values))
-        engine.dispose()
-        return found
+        return self.database.rows(query, **values)
 
     def _request(self, api: str, query: str, variables: Mapping[str, Any], token: str) -> Request:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
