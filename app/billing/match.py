@@ -70,7 +70,7 @@ _LOCK = text(
     """
 )
 
-#: The lines that are plainly right: the first of their payment, in its currency, that come to what is left of it.
+#: The lines that are plainly right: the only ones of their payment, in its currency, that come to what is left of it.
 _TAKE_UP_PLAIN = text(
     f"""
     {TAKE_UP}
@@ -82,18 +82,21 @@ _TAKE_UP_PLAIN = text(
         WHERE m.store_id = :store_id AND m.at < :as_of AND NOT EXISTS (SELECT FROM billed WHERE movement_id = m.id)
     ) AS m
     JOIN (
-        SELECT DISTINCT ON (payment_id, currency) payment_id, currency, line_no, amount_minor
-        FROM bill_line WHERE bill_id = :bill_id ORDER BY payment_id, currency, line_no
+        SELECT payment_id, currency, min(line_no) AS line_no, min(amount_minor) AS amount_minor
+        FROM bill_line WHERE bill_id = :bill_id GROUP BY payment_id, currency HAVING count(*) = 1
     ) AS l ON l.payment_id = m.payment_id AND l.amount_minor = m.expected_minor
     JOIN card AS c ON c.id = m.card_id AND c.currency = l.currency
     """
 )
 
+#: Of lines of one payment in one currency none is plainly right, so those that are left over tell which came first.
 _REST = """
 (
     SELECT bill_id, line_no, payment_id, amount_minor, currency,
         row_number() OVER (PARTITION BY payment_id, currency ORDER BY line_no) > 1 AS is_duplicate
-    FROM bill_line WHERE bill_id = :bill_id
+    FROM bill_line
+    WHERE bill_id = :bill_id
+        AND line_no NOT IN (SELECT line_no FROM billed WHERE bill_id = :bill_id AND line_no IS NOT NULL)
 ) AS l
 """
 
@@ -102,7 +105,6 @@ _DECIDE_REST = text(
     f"""
     WITH seen AS (
         SELECT l.line_no, l.payment_id, l.amount_minor, l.currency, l.is_duplicate, {FACTS.format(lines=_REST)}
-        WHERE l.line_no NOT IN (SELECT line_no FROM billed WHERE bill_id = :bill_id AND line_no IS NOT NULL)
     ), told AS (
         SELECT seen.*, free_settled_minor - free_refunded_minor AS expected_minor, CASE
             WHEN store_id IS NULL THEN 'unknown_payment'
