@@ -19,6 +19,7 @@ from app.db.request import Reference
 from app.factory import wire
 from app.ids import IssuerId, PaymentId, StoreId
 from app.key_files import make_key_files
+from app.ledger.owed import refresh_snapshots
 from app.money import Money
 from app.oauth.access_token import make_access_token
 from app.oauth.clients import NewClient, add_client, authenticate_client
@@ -147,6 +148,7 @@ def _prepare(server: EmbeddedPostgres, cards: int, amounts: Amounts, folder: Pat
     names = {"ISSUER": issuer, "PROGRAMME": programme, "STORE": store, "MODE": mode, "CURRENCY": currency}
     last = 1 + ROUNDS * amounts.settles * 2
     add_held_payments(urls["admin"], first=1, last=last, names=names)
+    refresh_snapshots()  # the worker's task: what covers a refund is then no sum over all that its store ever sold
     made = {"issuer": _client("issuer", issuer, mode), "store": _client("store", store, mode)}
     clients = {kind: authenticate_client(each.client_id, each.client_secret) for kind, each in made.items()}
     return Bench(settings, keys_dir, population, IssuerId(issuer), programme, StoreId(store), clients, made["store"])
