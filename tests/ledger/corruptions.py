@@ -483,8 +483,13 @@ BILLING = [
     ),
     Corruption(
         "a bill that takes up what came after its time",
-        "SELECT movement_id AS id, movement_id AS named, bill_id FROM billed",
-        "UPDATE bill SET as_of = '2000-01-01' WHERE id = %(bill_id)s",
+        # the last one: of more than twenty the audit would not name each
+        """
+        SELECT DISTINCT ON (bill_id) movement_id AS id, movement_id AS named, bill_id, at
+        FROM billed JOIN (SELECT id, at FROM settlement UNION ALL SELECT id, at FROM refund) AS m ON m.id = movement_id
+        ORDER BY bill_id, at DESC
+        """,
+        "UPDATE bill SET as_of = %(at)s WHERE id = %(bill_id)s",
     ),
     Corruption(
         "a matched line of another amount",
