@@ -179,6 +179,16 @@ class Page:
         return re.findall(r'data-payment="([^"]*)"', self.body)
 
 
+def page_of(browser: OpenerDirector, request: Request) -> Page:
+    """What comes back, whatever its status."""
+    try:
+        answer = browser.open(request, timeout=60)
+    except HTTPError as error:
+        answer = error
+    with answer:
+        return Page(answer.geturl(), answer.read().decode(errors="replace"), answer.status)
+
+
 class Shopper:
     """A guest with a browser's cookies."""
 
@@ -290,12 +300,7 @@ class Shopper:
         return self._ask(Request(url, urlencode(fields).encode(), {"Referer": url, "Origin": origin}))
 
     def _ask(self, request: Request) -> Page:
-        try:
-            answer = self._opener.open(request, timeout=60)
-        except HTTPError as error:
-            answer = error
-        with answer:
-            self.page = Page(answer.geturl(), answer.read().decode(errors="replace"), answer.status)
+        self.page = page_of(self._opener, request)
         if self.page.url.startswith(self.shop.url):
             self.shop.traces.saw(self.page.url, self.page.body)
         return self.page

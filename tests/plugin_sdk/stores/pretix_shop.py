@@ -13,13 +13,12 @@ from html import unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import urlencode, urljoin, urlsplit
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
 from app.db.embedded import EmbeddedPostgres
 from scrip_sdk.testing.adapter import Sums, Told
-from tests.plugin_sdk.stores.oscar_shop import Page
+from tests.plugin_sdk.stores.oscar_shop import Page, page_of
 from tests.plugin_sdk.stores.service import Service, Store
 from tests.plugin_sdk.stores.store_process import (
     Database,
@@ -180,12 +179,7 @@ class Visitor:
         return self.post(urljoin(self.page.url, unescape(form.group(1))), {**self.inputs(), **fields})
 
     def _ask(self, request: Request) -> Page:
-        try:
-            answer = self._opener.open(request, timeout=60)
-        except HTTPError as error:
-            answer = error
-        with answer:
-            self.page = Page(answer.geturl(), answer.read().decode(errors="replace"), answer.status)
+        self.page = page_of(self._opener, request)
         assert self.page.status < 500, f"{self.page.url}: {self.page.words[:500]}"
         if self.page.url.startswith(self.shop.process.url):
             self.shop.traces.saw(self.page.url, self.page.body)
