@@ -5,7 +5,8 @@ import select
 from functools import cache
 from typing import Any
 
-from psycopg import RawCursor, RawServerCursor
+import psycopg
+from psycopg import RawCursor, RawServerCursor, pq
 from psycopg.types.numeric import Int8Dumper
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
@@ -54,10 +55,31 @@ def engine_for(url: str, pool_size: int, _pid: int) -> Engine:
             **NOTICING,
         },
     )
+    event.listen(made, "do_connect", _connect)
     event.listen(made, "connect", _send_one_kind_of_int)
     event.listen(made, "connect", _stream_as_raw)
     event.listen(made, "checkout", _refuse_ended)
     return made
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection that keeps its prepared statements when it rolls back, which is how every refusal ends.
+
+    psycopg drops them all then, in case one speaks of a table that was made and undone: the service makes none. Whoever
+    guesses codes would have every honest request beside him parse and plan all of its statements anew.
+    """
+
+    def rollback(self) -> None:
+        """Rolls back by libpq's own call; where that does not succeed, psycopg says why, in its own words."""
+        under_way = (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
+        if self.pgconn.transaction_status in under_way:
+            with self.lock:
+                self.pgconn.exec_(b"ROLLBACK")
+        super().rollback()  # nothing is left to do, unless the connection is broken
+
+
+def _connect(_dialect: object, _record: object, args: tuple[Any, ...], named: dict[str, Any]) -> Connection:
+    return Connection.connect(*args, **named)
 
 
 def _send_one_kind_of_int(connection: Any, _: ConnectionPoolEntry) -> None:

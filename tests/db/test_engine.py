@@ -4,11 +4,13 @@ import select
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from app.config import Settings
 from app.db.embedded import EmbeddedPostgres
 from app.db.engine import engine
 from app.db.transaction import transaction
+from app.errors import Busy, NotFound
 
 
 def backend() -> int:
@@ -49,3 +51,38 @@ def test_a_statement_is_prepared_once_whatever_the_amounts(own_database: Setting
             db.execute(text("SELECT :amount_minor + 1 AS one_more"), {"amount_minor": amount_minor})
         prepared = "SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%one_more%'"
         assert len(db.exec_driver_sql(prepared).all()) == 1
+
+
+@pytest.mark.parametrize("fails_by", [NotFound, DBAPIError], ids=["refused", "the database said no"])
+def test_what_is_prepared_stays_when_a_transaction_is_rolled_back(
+    own_database: Settings, fails_by: type[Exception]
+) -> None:
+    """Else whoever sends wrong codes has everybody's statements parsed and planned anew."""
+    prepared = "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%kept_by_all%'"
+    with transaction() as db:
+        for number in range(10):
+            db.execute(text("SELECT :number + 2 AS kept_by_all"), {"number": number})
+        before = db.exec_driver_sql(prepared).scalars().all()
+    with pytest.raises(fails_by), transaction() as db:
+        db.execute(text("CREATE TEMPORARY TABLE undone (number int)"))
+        if fails_by is NotFound:
+            raise NotFound
+        db.execute(text("SELECT 1 / 0"))
+    with transaction() as db:
+        assert db.exec_driver_sql("SELECT to_regclass('undone')").scalar_one() is None, "it was rolled back"
+        db.execute(text("SELECT :number + 2 AS kept_by_all"), {"number": 1})
+        assert len(before) == 1
+        assert db.exec_driver_sql(prepared).scalars().all() == before
+
+
+def test_a_connection_that_breaks_before_it_is_rolled_back_is_replaced(
+    own_database: Settings, server: EmbeddedPostgres
+) -> None:
+    before = backend()
+    with pytest.raises(Busy), transaction() as db:
+        end_all(server)
+        db.execute(text("SELECT 1"))
+    with pytest.raises(NotFound), transaction() as db:
+        end_all(server)
+        raise NotFound
+    assert backend() != before
