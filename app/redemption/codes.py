@@ -6,8 +6,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, column, exists, func, literal_column, or_, select, true, values
-from sqlalchemy.dialects.postgresql import BYTEA
+from sqlalchemy import Connection, Integer, bindparam, column, exists, func, literal_column, or_, select, true
+from sqlalchemy.dialects.postgresql import BYTEA, array
 
 from app import clock
 from app.db.base import AnyRow, AnySelect
@@ -121,8 +121,8 @@ def _nearest(hashes: int) -> AnySelect:
     many, and would plan the statement anew each time, which takes it ten times as long as to carry it out.
     """
     one = literal_column("1", Integer)
-    rows = [(bindparam(f"hash_{place}", type_=BYTEA),) for place in range(hashes)]
-    wanted = values(column("hash", BYTEA), name="wanted").data(rows)
+    each = array([bindparam(f"hash_{place}", type_=BYTEA) for place in range(hashes)])
+    wanted = func.unnest(each).table_valued(column("hash", BYTEA), name="wanted").render_derived()
     next_one = select(Code.id).where(Code.hash >= wanted.c.hash).order_by(Code.hash).limit(one)
     near = next_one.correlate(wanted).lateral("near")
     is_wanted = (Code.hash == wanted.c.hash).label("is_wanted")
