@@ -51,7 +51,12 @@ class BillIn(Strict):
 
     period = fields.String(required=True, validate=PERIOD, metadata=_MONTH)
     reference = Text(longest=LONGEST_REFERENCE, required=True, metadata={"example": "2026-11"})
-    lines = fields.List(fields.Nested(BillLineIn), required=True, validate=validate.Length(max=MOST_LINES))
+    lines = fields.List(
+        fields.Nested(BillLineIn),
+        required=True,
+        validate=validate.Length(max=MOST_LINES),
+        metadata={"description": "A line that does not fit is listed with the bill's wrong lines; the rest is taken"},
+    )
 
 
 class BillQuery(PageSchema):

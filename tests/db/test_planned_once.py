@@ -1,5 +1,7 @@
-"""What stores wait for is written as SQL once by each process, and planned once by each connection, not at each request:
-either takes longer than to carry it out."""
+"""What stores wait for is written as SQL once by each process, and planned once by each connection, not at each request.
+
+Either takes longer than to carry it out.
+"""
 
 from typing import Any
 

@@ -96,22 +96,31 @@ class TimeSteps(HolderSteps, StoreSteps):
 
     @step(5, which=WHICH)
     def look(self, which: int) -> None:
-        """What is shown is what is true, whether or not anything was written down."""
+        """What is shown is what is true, whether or not anything was written down.
+
+        Card and payments are looked at one by one: an end may come between one look and the next.
+        """
         card = self._card(which)
+        self.walk.take(
+            "look",
+            card,
+            lambda: card_facts(read_card(CardId(card.id), issuer_id=self.parties.issuers[card.issuer])),
+            issuer_rules.seen,
+            lambda shown: shown,
+        )
+        for place in range(len(card.payments)):
+            self._look_at_payment(card, place)
 
-        def call() -> dict[str, object]:
-            shown = {"card": card_facts(read_card(CardId(card.id), issuer_id=self.parties.issuers[card.issuer]))}
-            for place, payment in enumerate(card.payments):
-                store_id = self.parties.stores[payment.store]
-                shown[f"payment {place}"] = payment_facts(read_payment(PaymentId(payment.id), store_id=store_id))
-            return {what: tuple(facts.items()) for what, facts in shown.items()}
-
-        def predict(card: Card, now: datetime) -> dict[str, object]:
-            shown = {"card": issuer_rules.seen(card, now)}
-            shown |= {f"payment {place}": payment.seen(now) for place, payment in enumerate(card.payments)}
-            return {what: tuple(facts.items()) for what, facts in shown.items()}
-
-        self.walk.take("look", card, call, predict, lambda shown: shown)
+    def _look_at_payment(self, card: Card, place: int) -> None:
+        payment = card.payments[place]
+        store_id = self.parties.stores[payment.store]
+        self.walk.take(
+            "look",
+            card,
+            lambda: payment_facts(read_payment(PaymentId(payment.id), store_id=store_id)),
+            lambda card, now: card.payments[place].seen(now),
+            lambda shown: shown,
+        )
 
     def end(self) -> None:
         """Time goes on until nothing can be due any more: then no card is held, and all money is where it belongs."""
