@@ -1,4 +1,4 @@
-"""What stores wait for is written as SQL once by each process, and planned once by each connection, not at each request.
+"""What stores wait for is written as SQL once by each process, and planned once by each connection, not each time.
 
 Either takes longer than to carry it out.
 """
