@@ -1,10 +1,12 @@
 """Bytes on a connection to the service, whatever they are; and what the service's processes need meanwhile."""
 
+import os
 import re
+import signal
 import socket
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +54,25 @@ def workers(port: int) -> list[int]:
             if f"127.0.0.1:{port}".encode() in (folder / "cmdline").read_bytes().split(b"\0"):
                 parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
     return [pid for pid, parent in parents.items() if parent in parents]
+
+
+def one_by_one(port: int) -> Iterator[int]:
+    """Each worker's process ID, while all the others stand still: what is asked meanwhile, this one answers."""
+    everyone = workers(port)
+    for one in everyone:
+        with _stopped([pid for pid in everyone if pid != one]):
+            yield one
+
+
+@contextmanager
+def _stopped(pids: list[int]) -> Iterator[None]:
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 def peaks_kib(port: int) -> dict[int, int]:
