@@ -20,6 +20,7 @@ from app.issuance.holder_data import HolderData
 from app.issuance.issue import issue_card
 from app.issuance.issuer import add_issuer
 from app.issuance.programme import ProgrammeTerms, create_programme
+from app.ledger.audit import audit
 from app.money import MAX_MINOR, Money
 from app.redemption.exchange import Exchanged, exchange_code
 from app.redemption.rules import Asker
@@ -138,6 +139,12 @@ def forgive_all() -> None:
     """Nobody has been wrong yet: all tests come from one address."""
     with transaction() as db:
         db.execute(text("DELETE FROM guard_count"))
+
+
+def assert_audit_is_clean() -> None:
+    """`scrip audit` finds nothing. For a test with a database of its own: others move the clock, or forge rows."""
+    with transaction() as db:
+        assert {check.name: found for check, count, found in audit(db) if count} == {}
 
 
 def rows(query: str, **values: Any) -> list[Any]:

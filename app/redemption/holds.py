@@ -51,9 +51,12 @@ def lock_payment(
         locked = _read_locked(db, _LOCK, payment_id, store_id)
     else:
         locked = _read_locked(db, _CLAIM_AND_LOCK, payment_id, store_id, **reference.claim)
-    is_open = rules.is_open(locked.payment, locked.now)
-    if locked.is_first and not is_open and close_due(db, locked.row.card_id, locked.now):
-        return _read_locked(db, _LOCK, payment_id, store_id)
+    while (
+        locked.is_first
+        and not rules.is_open(locked.payment, locked.now)
+        and close_due(db, locked.row.card_id, locked.now)
+    ):
+        locked = _read_locked(db, _LOCK, payment_id, store_id)  # a moment later, at which something else may be due
     return locked
 
 

@@ -1,18 +1,18 @@
-"""A hold that ends while a verb is at work: whichever reading of the clock is the first after, one card, one key."""
+"""A hold or a card that ends while a verb is at work, whichever reading of the clock is the first after it."""
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
 from app import clock
-from app.db.transaction import transaction
 from app.errors import Refusal
 from app.ids import CardId, LinkId
-from app.ledger.audit import audit
 from app.redemption.expire import expire_due
+from app.redemption.refund import refund_payment
 from app.redemption.reissue import fresh_code, reissue_card, resend_link
-from tests.world import World, key_of, make_world, reference
+from tests.world import World, assert_audit_is_clean, gbp, key_of, make_world, reference
 
 #: More than any of these verbs reads the clock.
 READINGS = 6
@@ -39,5 +39,22 @@ def test_a_hold_that_ends_between_two_readings_leaves_no_payment_without_its_car
             VERBS[verb](world, card.id, link_id, key)
         with clock.set_to(payment.expires_at):
             expire_due()
-    with transaction() as db:
-        assert {check.name: found for check, count, found in audit(db) if count} == {}
+    assert_audit_is_clean()
+
+
+def test_a_card_that_ends_between_two_readings_of_a_refund_keeps_its_rest_or_gets_a_new_life_not_both(
+    own_database: object,
+) -> None:
+    """Its link has lapsed before, so that the refund has something to end at its first reading too."""
+    world, kept = make_world(), set()
+    for readings_before in range(1, READINGS):
+        payment = world.payment().payment
+        world.settle(payment.id, 2_000)
+        ends_at = world.card_of(payment.id).expires_at
+        with clock.set_to(ends_at - readings_before * clock.TICK):
+            refund_payment(payment.id, gbp(500), store_id=world.bookshop, reference=reference(world.bookshop))
+        card = world.card_of(payment.id)
+        lives_on = round((card.expires_at - ends_at) / timedelta(days=1))
+        kept.add((card.balance.amount_minor, lives_on))
+    assert kept == {(3_500, 14), (500, 90)}
+    assert_audit_is_clean()
