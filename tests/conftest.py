@@ -142,12 +142,14 @@ def fresh_database(
         connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE scrip_template STRATEGY FILE_COPY")
     config.use(settings)
     forget_keys()
-    yield settings
-    engine().dispose()
-    config.use(database)
-    forget_keys()
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    try:
+        yield settings
+    finally:
+        engine().dispose()
+        config.use(database)
+        forget_keys()
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     admin.dispose()
 
 

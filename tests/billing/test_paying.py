@@ -23,7 +23,6 @@ from app.config import Settings
 from app.db.transaction import transaction
 from app.errors import InvalidRequest, NotFound, ReferenceReused, RefundNotCovered, Refusal
 from app.ids import IssuerId, StoreId
-from app.ledger.audit import audit
 from app.redemption import refund_cover
 from app.redemption.models import Store
 from app.redemption.refund import Refund, refund_payment
@@ -31,7 +30,7 @@ from app.redemption.refund_cover import allow_refunds
 from app.redemption.settle import settle_payment
 from tests.at_once import at_once, split
 from tests.billing.matched import bill_of, settled
-from tests.world import World, gbp, make_world, reference, rows
+from tests.world import World, assert_audit_is_clean, gbp, make_world, reference, rows
 
 ANN, BOB = "operator:ann", "operator:bob"
 
@@ -40,12 +39,7 @@ ANN, BOB = "operator:ann", "operator:bob"
 def world(own_database: Settings) -> Iterator[World]:
     """Alone in its database, whose books balance at the end."""
     yield make_world()
-    assert_clean()
-
-
-def assert_clean() -> None:
-    with transaction() as db:
-        assert {check.name: found for check, count, found in audit(db) if count} == {}
+    assert_audit_is_clean()
 
 
 def owed(store_id: StoreId) -> int:

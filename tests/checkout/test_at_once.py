@@ -14,14 +14,15 @@ from app.checkout.cancel import cancel_checkout
 from app.checkout.release import release_abandoned
 from app.checkout.rules import Standing
 from app.checkout.try_code import try_code
-from app.db.transaction import transaction
 from app.errors import CodeNotAccepted
 from app.issuance.code import draw_code
-from app.ledger.audit import audit
 from tests.at_once import at_once, split
 from tests.checkout.shop import Pushed, Shop, Shopper, csrf_of
 from tests.checkout.test_release import states
-from tests.world import World, rows, visitor
+from tests.world import World, assert_audit_is_clean, rows, visitor
+
+#: Each in a database of its own, which the audit looks through.
+pytestmark = pytest.mark.usefixtures("own_database")
 
 
 def newest(pushed: Pushed) -> Any:
@@ -36,11 +37,6 @@ def newest(pushed: Pushed) -> Any:
 def browser_of(shopper: Shopper, pushed: Pushed) -> Browser:
     [cookie] = (shopper.web._cookies or {}).values()
     return Browser(pushed.request_uri, pushed.client_id, cookie.value)
-
-
-def audit_is_clean() -> bool:
-    with transaction() as db:
-        return not any(count for _, count, _ in audit(db))
 
 
 def test_one_authorization_code_redeemed_in_parallel_gives_one_token_which_is_worth_nothing_then(
@@ -78,7 +74,7 @@ def test_at_the_very_end_of_the_minute_the_store_has_it_or_the_card_is_free(
         release_abandoned()
         outcomes.append((status, states(world)[0][-1], newest(pushed).state))
     assert set(outcomes) <= {HAS_IT, IS_LATE}
-    assert audit_is_clean()
+    assert_audit_is_clean()
 
 
 def release_until(end_s: float) -> None:
@@ -109,7 +105,7 @@ def test_redeem_and_release_of_one_request_exclude_each_other(
         assert outcome == (IS_LATE if released else HAS_IT)
         seen.add(outcome)
     assert seen == {HAS_IT, IS_LATE}
-    assert audit_is_clean()
+    assert_audit_is_clean()
 
 
 def release_after(wait_s: float, request_id: str) -> bool:
@@ -126,7 +122,7 @@ def test_the_holder_cancels_and_the_store_redeems_and_one_of_them_wins(app: Flas
         status, cancelled = at_once([partial(redeem_at, 0, shop, code, pushed), partial(cancel_checkout, browser)])
         outcome = (status, type(cancelled).__name__, states(world)[0][-1])
         assert outcome in ((200, "CheckoutOver", "held"), (400, "AuthorizationRequest", "voided")), outcome
-    assert audit_is_clean()
+    assert_audit_is_clean()
 
 
 def test_of_many_wrong_codes_at_once_five_are_looked_at(app: Flask, shop: Shop, shopper: Shopper, world: World) -> None:
@@ -155,7 +151,7 @@ def test_pressed_many_times_at_once_there_is_one_payment_and_the_last_code_is_go
     answers = [shop.redeem(approval.code, pushed).status_code for approval in approved]
     assert answers.count(200) == 1
     assert states(world) == (["held"], ["redeemed"])
-    assert audit_is_clean()
+    assert_audit_is_clean()
 
 
 def test_one_card_typed_at_two_requests_at_once_is_held_once(app: Flask, shop: Shop, world: World) -> None:
@@ -172,7 +168,7 @@ def test_one_card_typed_at_two_requests_at_once_is_held_once(app: Flask, shop: S
         assert {answer.status_code for answer in answers} <= {303, 503}
         held = "SELECT count(*) FROM payment WHERE state = 'held' AND store_id = :id GROUP BY card_id"
         assert {row.count for row in rows(held, id=world.bookshop)} == {1}
-    assert audit_is_clean()
+    assert_audit_is_clean()
 
 
 def test_one_browser_opens_it_of_many_that_come_at_once(app: Flask, shop: Shop) -> None:

@@ -9,8 +9,6 @@ import pytest
 from flask import Flask
 
 from app import config
-from app.db.transaction import transaction
-from app.ledger.audit import audit
 from tests.api import Api, api_of
 from tests.service import served
 from tests.world import make_world
@@ -45,13 +43,6 @@ def run(app: Flask, keys_dir: Path, tmp_path: Path) -> Run:
         assert '"bug"' not in log.read_text()
 
     return running
-
-
-def assert_clean() -> None:
-    """`scrip audit` finds nothing."""
-    with transaction() as db:
-        wrong = {check.name: list(findings) for check, count, findings in audit(db) if count}
-    assert not wrong
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ from app import config
 from app.secrecy import random_secret
 from tests.api import JSON, Api, api_of
 from tests.cutting_proxy import Cut, CuttingProxy
-from tests.faults.conftest import Run, Running, Tell, assert_clean
+from tests.faults.conftest import Run, Running, Tell
 from tests.faults.verbs import Effects, claim_link, effects_of
 from tests.test_cut_connections import Answer, ask, shape
 from tests.web import fresh
 from tests.web.fresh import Request
+from tests.world import assert_audit_is_clean
 
 Make = Callable[[Api], Request]
 
@@ -44,7 +45,7 @@ def test_an_answer_lost_after_the_commit(own_database: config.Settings, run: Run
         for make in VERBS:
             check_lost_answers(lanes, make, CUTS)
             tell(f"{make.__name__}: {CUTS} answers lost, each request had one effect")
-        assert_clean()
+        assert_audit_is_clean()
 
 
 @pytest.mark.slow

@@ -21,12 +21,11 @@ from app.oauth.keys import forget_keys
 from app.processes import wait_until
 from app.secrecy import random_secret
 from tests.api import Api, api_of, assert_problem, nothing_changes
-from tests.faults.conftest import assert_clean
 from tests.faults.own_server import own_server, settings_on
 from tests.faults.small_disk import SmallDisk, can_mount, small_disk
 from tests.faults.verbs import VERBS, use_up
 from tests.web.fresh import Request
-from tests.world import make_world
+from tests.world import assert_audit_is_clean, make_world
 
 #: No autovacuum, which would find space in pages that were filled on purpose.
 SETTINGS = {"fsync": "off", "autovacuum": "off"}
@@ -142,7 +141,7 @@ def check_once(api: Api, requests: list[Prepared]) -> None:
         answer = request.succeed()
         assert "Idempotent-Replayed" not in answer.headers, request.name
         use_up(api, request.path, answer.get_json())
-    assert_clean()
+    assert_audit_is_clean()
 
 
 def test_a_full_disk_that_is_taken_for_a_bug_is_noticed(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +168,7 @@ def test_no_room_for_the_log(small: Small) -> None:
     for request in done:
         if not request.path.startswith("/claim/"):
             assert request.succeed().headers["Idempotent-Replayed"] == "true", request.name
-    assert_clean()
+    assert_audit_is_clean()
 
 
 def split(small: Small, requests: list[Prepared]) -> tuple[list[Prepared], list[Prepared]]:

@@ -13,10 +13,10 @@ from sqlalchemy import text
 from app import config
 from app.db.transaction import transaction
 from tests.checkout.shop import CALLBACK, Pushed, Shop, Shopper, bookshop_of, csrf_of
-from tests.faults.conftest import Run, Running, Tell, assert_clean
+from tests.faults.conftest import Run, Running, Tell
 from tests.faults.fuse import HEADER
 from tests.faults.test_kill_worker import TRIES, Place, places_in
-from tests.world import World, forgive_all, rows
+from tests.world import World, assert_audit_is_clean, forgive_all, rows
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -173,4 +173,4 @@ def test_killed_at_any_database_call(own_database: config.Settings, app: Flask, 
                 check(ground, asked, place)
             tell(f"{name}: killed at {len(places)} places")
             assert len(places) >= 5, name
-        assert_clean()
+        assert_audit_is_clean()

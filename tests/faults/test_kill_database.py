@@ -17,10 +17,10 @@ from app import config
 from app.db.embedded import EmbeddedPostgres
 from app.db.engine import engine
 from app.processes import arguments_of, wait_until
-from tests.faults.conftest import Run, Running, Tell, assert_clean
+from tests.faults.conftest import Run, Running, Tell
 from tests.faults.load import PATIENCE_S, Client, effects_wanted
 from tests.faults.own_server import own_server, settings_on
-from tests.world import rows
+from tests.world import assert_audit_is_clean, rows
 
 #: `./run faults --kills` and `--seed` set these.
 KILLS = int(os.environ.get("SCRIP_FAULTS_KILLS", "3"))
@@ -93,7 +93,7 @@ def check_kills(service: Running, server: EmbeddedPostgres, ways: list[str], tel
         client.find_out()
     wanted = effects_wanted(clients)
     assert Counter(dict(rows(EFFECTS)[0]._mapping)) == wanted
-    assert_clean()
+    assert_audit_is_clean()
     tell(f"{sum(client.heard for client in clients)} answers, {unknown} of them found out at the end: {dict(wanted)}")
 
 

@@ -10,13 +10,13 @@ from app import config
 from app.secrecy import random_secret
 from tests.api import JSON, Api
 from tests.faults import verbs
-from tests.faults.conftest import Run, Running, Tell, assert_clean
+from tests.faults.conftest import Run, Running, Tell
 from tests.faults.fuse import HEADER
 from tests.faults.verbs import MORE_VERBS, VERBS, Effects, effects_of, use_up
 from tests.test_cut_connections import Answer, ask, shape
 from tests.web import fresh
 from tests.web.fresh import Request
-from tests.world import forgive_all
+from tests.world import assert_audit_is_clean, forgive_all
 
 Make = Callable[[Api], Request]
 
@@ -33,7 +33,7 @@ def test_a_worker_killed_at_any_database_call_of_any_verb(own_database: config.S
             kills = check_every_place(service, make)
             tell(f"{make.__name__}: killed at {kills} places")
             assert kills >= 5, make
-        assert_clean()
+        assert_audit_is_clean()
 
 
 @pytest.mark.slow

@@ -60,6 +60,7 @@ def serving(
     wsgi: str = "wsgi:app",
     options: tuple[str, ...] = (),
 ) -> Iterator[Served]:
+    before = config.settings()
     with served(settings, keys_dir, log, wsgi=wsgi, options=options) as port:
         origin = f"http://127.0.0.1:{port}"
         config.use(replace(settings, public_url=origin, keys=config.read_keys(real_keys(keys_dir))))
@@ -68,7 +69,7 @@ def serving(
             api = api_of(app.test_client(), make_world())
             yield Served(port, api.acme, api.world.programme_id)
         finally:
-            config.use(settings)
+            config.use(before)  # of another service, which is still running
             forget_keys()
 
 

@@ -60,6 +60,7 @@ def signed(claims: Claims, *, typ: str = "at+jwt") -> str:
 
 
 def signing_key(purpose: str = "access") -> RingKey:
+    assert keys.jwks()["keys"]  # made, if this is the first test of all
     return next(key for key in keys._read_keys() if key.purpose == purpose and key.signs_from is not None)
 
 

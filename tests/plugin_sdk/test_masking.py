@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -297,7 +298,7 @@ def test_a_probe_finds_all_of_them_without_the_masking() -> None:
 def test_a_line_without_a_secret_keeps_its_arguments_and_its_error(kept: Kept) -> None:
     """Formatters that write them one by one, and services that collect errors, get what they always did."""
     kept.addFilter(MaskingFilter())
-    order, error = object(), ValueError("no stock")
+    order, error = SimpleNamespace(number=7), ValueError("no stock")
     try:
         raise error
     except ValueError:

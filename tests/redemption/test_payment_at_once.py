@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.db.transaction import transaction
 from app.errors import AmountOverHold, AmountOverSettled, Busy, CardHeld, CodeNotAccepted, PaymentClosed, Refusal
-from app.ledger.audit import audit
 from app.redemption.confirm import confirm_payment
 from app.redemption.extend import extend_payment
 from app.redemption.refund import refund_payment
@@ -15,14 +13,9 @@ from app.redemption.reissue import reissue_card
 from app.redemption.void import void_payment
 from tests.at_once import at_once, split
 from tests.redemption.without_locks import take_out_locks
-from tests.world import World, gbp, reference, rows
+from tests.world import World, assert_audit_is_clean, gbp, reference, rows
 
 Call = Callable[[], Any]
-
-
-def audit_is_clean() -> bool:
-    with transaction() as db:
-        return not any(count for _, count, _ in audit(db))
 
 
 def amounts(payment_id: str) -> Any:
@@ -44,7 +37,7 @@ def check_settles_stay_within_the_hold(world: World) -> None:
     assert len(settled) == 16
     assert {type(refusal) for refusal in refused} <= {AmountOverHold, Busy}
     assert kept.settled_minor == kept.settlements == 16 * 300 <= 5_000
-    assert audit_is_clean()
+    assert_audit_is_clean()
 
 
 def check_refunds_stay_within_the_settled(world: World) -> None:
@@ -59,7 +52,7 @@ def check_refunds_stay_within_the_settled(world: World) -> None:
     assert len(refunded) == 4
     assert {type(refusal) for refusal in refused} <= {AmountOverSettled, Busy}
     assert kept.refunded_minor == kept.refunds == 2_800
-    assert audit_is_clean()
+    assert_audit_is_clean()
 
 
 def check_all_verbs_at_once(world: World) -> None:
@@ -80,7 +73,7 @@ def check_all_verbs_at_once(world: World) -> None:
     assert kept.refunded_minor == kept.refunds <= kept.settled_minor
     assert kept.hold_minor == kept.held_minor + kept.settled_minor + kept.released_minor == 5_000
     assert world.card_of(payment.id).balance == gbp(5_000 - kept.settled_minor + kept.refunded_minor)
-    assert audit_is_clean()
+    assert_audit_is_clean()
 
 
 CHECKS = [check_settles_stay_within_the_hold, check_refunds_stay_within_the_settled, check_all_verbs_at_once]
@@ -121,7 +114,7 @@ def check_reissue_or_exchange_wins(world: World) -> None:
 def test_the_issuers_reissue_and_an_exchange_race_and_one_wins(own_database: object, world: World) -> None:
     for _ in range(30):
         check_reissue_or_exchange_wins(world)
-    assert audit_is_clean()
+    assert_audit_is_clean()
 
 
 def test_without_locks_both_would_win(own_database: object, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
