@@ -122,6 +122,7 @@ def test_a_programme_cannot_name_a_store_of_the_other_mode(app: Flask, api: Api)
         )
 
 
+@pytest.mark.usefixtures("reads")  # there is something to show
 def test_lists_show_only_ones_own(api: Api, stranger: Api) -> None:
     for path in ("/v1/cards", "/v1/programmes"):
         mine = {item["id"] for item in api.acme.get(path, limit="100").get_json()["items"]}
