@@ -1,7 +1,7 @@
 """Sends requests that are drawn from the OpenAPI document, and collects every answer that does not keep it."""
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random
@@ -144,9 +144,15 @@ def no_bug(context: CheckContext, response: Response, case: AnyCase) -> bool | N
 def unfit_is_refused(context: CheckContext, response: Response, case: AnyCase) -> bool | None:
     """What the document does not allow is refused. A bill is received first and read afterwards: what is wrong with its
     lines is listed with it."""
-    if (case.operation.label, response.status_code) == ("POST /v1/bills", 202):
+    if (case.operation.label, response.status_code) == ("POST /v1/bills", 202) and _is_headed(case, response.json()):
         return None
     return openapi_checks.negative_data_rejection(context, response, case)
+
+
+def _is_headed(case: AnyCase, bill: Mapping[str, object]) -> bool:
+    """Whether a bill is for the month and under the reference that were sent."""
+    sent = {**(case.query or {}), **(case.body if isinstance(case.body, dict) else {})}
+    return all(sent.get(name) == bill[name] for name in ("period", "reference"))
 
 
 def slug_conformance(_context: object, response: Response, case: AnyCase) -> None:
