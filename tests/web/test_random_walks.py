@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
@@ -137,6 +137,23 @@ class Walker:
         return [answer.get_json() for answer in found]
 
 
+#: So many rounds of walks at most, until all of these have happened.
+ROUNDS = 8
+KINDS = {
+    "card_issued",
+    "code_shown",
+    "code_exchanged",
+    "code_refused",
+    "payment_confirmed",
+    "payment_settled",
+    "payment_voided",
+    "payment_extended",
+    "payment_refunded",
+    "payment_expired",
+    "link_reissued",
+    "card_lapsed",
+}
+
 PARTS = ("held", "settled", "released", "refunded", "confirmed", "order_reference")
 
 
@@ -147,12 +164,15 @@ def own_api(own_database: config.Settings, app: Flask) -> Api:
 
 
 def test_whatever_happens_to_a_card_the_books_are_right(own_api: Api) -> None:
-    walk(own_api)
-    check_far_enough()
+    for number in range(ROUNDS):
+        seed(number)(walk)(own_api)
+        if not (unseen := KINDS - kinds_seen()):
+            return
+    pytest.fail(f"walks that only ever met refusals show nothing: {unseen}")
 
 
 @given(data=st.data())
-@settings(SWEEP, max_examples=40)
+@settings(SWEEP, max_examples=25)
 def walk(api: Api, data: st.DataObject) -> None:
     with ExitStack() as moved:
         walker = Walker(api, data.draw, moved)
@@ -173,21 +193,6 @@ def walk(api: Api, data: st.DataObject) -> None:
         assert all(payment["held"]["amount_minor"] == 0 for payment in payments)
 
 
-def check_far_enough() -> None:
-    """Walks that only ever met refusals would show nothing."""
+def kinds_seen() -> set[str]:
     with transaction() as db:
-        kinds = set(db.exec_driver_sql("SELECT DISTINCT kind FROM event").scalars())
-    assert {
-        "card_issued",
-        "code_shown",
-        "code_exchanged",
-        "code_refused",
-        "payment_confirmed",
-        "payment_settled",
-        "payment_voided",
-        "payment_extended",
-        "payment_refunded",
-        "payment_expired",
-        "link_reissued",
-        "card_lapsed",
-    } <= kinds
+        return set(db.exec_driver_sql("SELECT DISTINCT kind FROM event").scalars())
