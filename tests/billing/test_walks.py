@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from app import config
@@ -166,6 +167,9 @@ class Walk:
 
 
 SEEN: set[str] = set()
+#: So many rounds of walks at most, until all of these have happened.
+ROUNDS = 8
+WANTED = {"second", "pay_smaller", "match_payment", "write_off", "reject", "reopened", *CLOSED}
 
 
 @given(data=st.data())
@@ -189,6 +193,9 @@ def walk(world: World, data: st.DataObject) -> None:
 
 def test_whatever_finance_does_what_is_taken_up_and_paid_is_what_the_model_says(own_database: config.Settings) -> None:
     """In a database of its own, which the audit looks through."""
-    walk(make_world())
-    wanted = {"second", "pay_smaller", "match_payment", "write_off", "reject", "reopened", *CLOSED}
-    assert wanted <= SEEN, "walks that only ever met refusals would show nothing"
+    world = make_world()
+    for number in range(ROUNDS):
+        seed(number)(walk)(world)
+        if not (unseen := WANTED - SEEN):
+            return
+    pytest.fail(f"walks that only ever met refusals show nothing: {unseen}")
