@@ -38,8 +38,8 @@ def reissue_card(card_id: CardId, *, issuer_id: IssuerId, deliver: Deliver, refe
         now = lock_card(db, card_id, issuer_id=issuer_id)
         if now is None:
             raise NotFound("There is no such card.")
-        if close_due(db, card_id, now):
-            now = clock.now(db)  # links are told apart by their times
+        while close_due(db, card_id, now):
+            now = clock.now(db)  # links are told apart by their times; by a later one something else may be due
         letter_kind = "new_link" if deliver == "email" else None
         link = _replace(db, _decided_key(db, card_id, now), now, reason="issuer", letter_kind=letter_kind)
         claim_link = None if letter_kind else links.draw_claim_key(db, link.id, now)

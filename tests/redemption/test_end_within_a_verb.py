@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 
 from app import clock
-from app.errors import Refusal
+from app.errors import CardClosed, Refusal
 from app.ids import CardId, LinkId
 from app.redemption.expire import expire_due
 from app.redemption.refund import refund_payment
 from app.redemption.reissue import fresh_code, reissue_card, resend_link
-from tests.world import World, assert_audit_is_clean, gbp, key_of, make_world, reference
+from tests.world import World, assert_audit_is_clean, gbp, key_of, make_world, reference, rows
 
 #: More than any of these verbs reads the clock.
 READINGS = 6
@@ -57,4 +57,23 @@ def test_a_card_that_ends_between_two_readings_of_a_refund_keeps_its_rest_or_get
         lives_on = round((card.expires_at - ends_at) / timedelta(days=1))
         kept.add((card.balance.amount_minor, lives_on))
     assert kept == {(3_500, 14), (500, 90)}
+    assert_audit_is_clean()
+
+
+def test_a_card_that_ends_between_two_readings_of_a_reissue_gets_no_link_that_is_over_when_it_is_made(
+    own_database: object,
+) -> None:
+    world, outcomes = make_world(), []
+    for readings_before in range(1, READINGS):
+        card = world.issue()
+        with clock.set_to(card.expires_at - readings_before * clock.TICK):
+            try:
+                reissue_card(card.id, issuer_id=world.issuer_id, deliver="link", reference=reference(world.issuer_id))
+            except CardClosed:
+                outcomes.append("closed")
+            else:
+                outcomes.append("reissued")
+        links = rows("SELECT expires_at > created_at AS lives FROM claim_link WHERE card_id = :id", id=card.id)
+        assert all(link.lives for link in links)
+    assert set(outcomes) == {"closed", "reissued"}
     assert_audit_is_clean()
