@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from http.client import HTTPConnection
+from itertools import cycle
 from pathlib import Path
+from random import sample
 
 from app.config import Argon2Cost, Settings
 from app.config_guard import Limits
@@ -87,11 +89,19 @@ def served(
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that nobody else is given while its server starts.
+
+    The kernel gives out none of these by itself, and each process of a test run has some of its own.
+    """
+    for port in _own_ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("they never end")
+
+
+_FIRST_PORT = 12_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_own_ports = cycle(sample(range(_FIRST_PORT, _FIRST_PORT + 2_000), 2_000))
 
 
 def _wait_until_healthy(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

@@ -33,9 +33,9 @@ from app.secrecy import random_secret
 from tests.api import money
 from tests.checkout.shop import CALLBACK, challenge_of, details
 from tests.guard.captchas import solved
-from tests.mail.post_office import PostOffice, free_port, opened
+from tests.mail.post_office import PostOffice, opened
 from tests.secrets_search import ENCODINGS, found_in, found_in_tables
-from tests.service import ROOT, environment, served
+from tests.service import ROOT, environment, free_port, served
 from tests.web.bodies import card_body
 from tests.world import World, key_of, make_world
 

@@ -19,8 +19,8 @@ from app.ledger.audit import audit
 from app.mail import filling
 from app.mail.rules import LEASE
 from app.mail.sending import send_due_letters
-from tests.mail.post_office import PostOffice, free_port
-from tests.service import ROOT, environment
+from tests.mail.post_office import PostOffice
+from tests.service import ROOT, environment, free_port
 from tests.world import rows
 
 CLAIM_LINK = re.compile(r"\S+/claim/\S+#\S+")

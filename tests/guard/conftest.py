@@ -11,7 +11,8 @@ from app import config
 from app.db.embedded import EmbeddedPostgres
 from tests.conftest import fresh_database
 from tests.guard.ground import NOON, watched_since
-from tests.mail.post_office import PostOffice, free_port, opened
+from tests.mail.post_office import PostOffice, opened
+from tests.service import free_port
 
 OPERATORS = ("ops@cards.example", "night@cards.example")
 _places = count()

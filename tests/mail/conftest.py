@@ -15,7 +15,8 @@ from app.mail import filling
 from app.mail.filling import Filled
 from app.mail.letter import DueLetter
 from app.money import Money
-from tests.mail.post_office import PostOffice, free_port, opened
+from tests.mail.post_office import PostOffice, opened
+from tests.service import free_port
 from tests.world import World, rows
 
 

@@ -1,7 +1,6 @@
 """A real SMTP server on loopback that keeps what it gets, and refuses, dawdles and hangs up as a test wishes."""
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,14 +79,6 @@ class PostOffice:
             self.lost_answers -= 1
             server.transport.close()
         return "250 OK"
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

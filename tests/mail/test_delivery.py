@@ -26,7 +26,8 @@ from app.mail.delivery import MailServer, MailServerAway, NotReached, Parcel, ma
 from app.mail.rules import Outcome
 from app.mail.sending import send_due_letters
 from tests.mail.conftest import Filler, letter, post
-from tests.mail.post_office import PostOffice, free_port, opened
+from tests.mail.post_office import PostOffice, opened
+from tests.service import free_port
 from tests.world import World
 
 PARCEL = Parcel("letters@scrip.example", "sam@holder.example", b"Subject: Hello\r\n\r\nHello\r\n.\r\n")

@@ -22,9 +22,9 @@ from app.oauth.clients import add_client
 from app.oauth.scopes import PARTY_SCOPES
 from app.redemption.store import set_origins
 from tests.checkout.shop import CALLBACK, challenge_of, details
-from tests.mail.post_office import PostOffice, free_port, opened
+from tests.mail.post_office import PostOffice, opened
 from tests.oauth.conftest import basic
-from tests.service import served
+from tests.service import free_port, served
 from tests.world import World, key_of, make_world
 
 EVIL = "evil.example"
